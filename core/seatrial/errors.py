@@ -1,0 +1,27 @@
+"""What a user can cause: one line naming the file, the place, the reason and the next step."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """The input was refused. Commands print ``str(error)`` and end with exit code 2.
+
+    Args:
+        subject: the file, option or configuration key at fault.
+        reason: what is wrong with it, without a full stop.
+        place: where in it: a tensor, a line, a byte offset; may be empty.
+        advice: the next step; may be empty.
+    """
+
+    def __init__(self, subject: str, reason: str, *, place: str = "", advice: str = "") -> None:
+        self.subject = subject
+        self.reason = reason
+        self.place = place
+        self.advice = advice
+        super().__init__(self.line())
+
+    def line(self) -> str:
+        """The one line."""
+        where = f"{self.subject}: {self.place}" if self.place else self.subject
+        tail = f" ({self.advice})" if self.advice else ""
+        return f"{where}: {self.reason}{tail}"
