@@ -1,0 +1,330 @@
+"""What each verb takes, and the small things some verbs give back.
+
+The command line builds these records from flags and the Python functions of :mod:`seatrial.api`
+take them, so both sides agree on one set of names. ``None`` (or an empty text or tuple) always
+means "the user did not say": the configuration file may fill it, then the default does.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import field
+from typing import Protocol
+
+from .codec import record
+from .results import Fault, TargetKind
+
+#: Values of ``--fail-on``: the mildest verdict that still ends with a failing exit code.
+FAIL_ON = ("not-proven", "do-not-ship", "never")
+
+
+class Progress(Protocol):
+    """Where a verb says how far it is."""
+
+    def __call__(self, stage: str, text: str, fraction: float | None = None) -> None:
+        """Say what is being done now; ``fraction`` (0 to 1) when it is known."""
+
+    def stage(self, name: str, index: int, total: int) -> AbstractContextManager[None]:
+        """Enter stage ``index`` (from 1) of ``total``; leaving the context ends it."""
+
+
+class NoProgress:
+    """A :class:`Progress` that says nothing: what the Python functions use when given none."""
+
+    def __call__(self, stage: str, text: str, fraction: float | None = None) -> None:
+        """Drop the line."""
+
+    @contextlib.contextmanager
+    def stage(self, name: str, index: int, total: int) -> Iterator[None]:
+        """Do nothing around the stage."""
+        yield
+
+
+# --- what must hold -----------------------------------------------------------------------------
+
+
+@record
+class LatencyLimit:
+    """``p99=12ms``: the quantile (``p50`` ... ``p99``) and its highest allowed value."""
+
+    quantile: str
+    ms: float
+
+
+@record
+class SLA:
+    """What a model must keep to ship.
+
+    Attributes:
+        max_drop: highest drop of the metric, in points (default 1.0).
+        max_latency: highest latency.
+        max_memory_mb: highest peak resident memory of the process that runs the model.
+        min_metric: lowest metric, in points.
+        device_drop: highest drop from ``onnx-int8`` to ``device-int8``, in points (default 0.5).
+        accept_agreement: lowest top-1 agreement, in percent, that stands in for labels.
+        fail_on: one of :data:`FAIL_ON`.
+        defaults: names of the fields above that nobody set; filled by :meth:`with_defaults`.
+    """
+
+    max_drop: float | None = None
+    max_latency: LatencyLimit | None = None
+    max_memory_mb: float | None = None
+    min_metric: float | None = None
+    device_drop: float | None = None
+    accept_agreement: float | None = None
+    fail_on: str | None = None
+    defaults: tuple[str, ...] = ()
+
+    def over(self, lower: SLA) -> SLA:
+        """These values, and those of ``lower`` (the configuration file) where unset."""
+        mine = {n: v for n in _SLA_FIELDS if (v := getattr(self, n)) is not None}
+        return dataclasses.replace(lower, **mine)
+
+    def with_defaults(self) -> SLA:
+        """All defaults filled in; ``defaults`` names the fields that were."""
+        unset = {n: v for n, v in _SLA_DEFAULTS.items() if getattr(self, n) is None}
+        return dataclasses.replace(self, defaults=tuple(unset), **unset)
+
+
+_SLA_DEFAULTS: Mapping[str, float | str] = {
+    "max_drop": 1.0,
+    "device_drop": 0.5,
+    "fail_on": FAIL_ON[0],
+}
+_SLA_FIELDS = tuple(f.name for f in dataclasses.fields(SLA) if f.name != "defaults")
+
+
+# --- what the verbs take ------------------------------------------------------------------------
+
+
+@record
+class JobOptions:
+    """How hook calls are run; the same for every verb that makes any.
+
+    Attributes:
+        timeout_s: deadline of one hook call.
+        memory_mb: ceiling of one hook call's resident memory.
+        in_process: run plugins inside this process, for a vendor with a debugger.
+        allow_network: targets whose children may use the network (a licence server).
+    """
+
+    timeout_s: float | None = None
+    memory_mb: int | None = None
+    in_process: bool = False
+    allow_network: tuple[str, ...] = ()
+
+
+@record
+class RunOptions:
+    """Options of ``seatrial run``.
+
+    Attributes:
+        model: path of the model, or ``MODULE:FACTORY``.
+        calibration: data source for ranges, as typed.
+        test: data source that judges, as typed.
+        data: one source to be split in two instead.
+        out: output folder.
+        targets: as typed after ``-b``; these decide.
+        all_targets: also run the targets that are not default.
+        config: path of ``seatrial.toml``; ``""``: the one beside the working folder, if any.
+        quick: end within two minutes.
+        threads: CPU threads for one inference.
+        force_synthetic: go on without real data, without a verdict better than NOT PROVEN.
+        shapes: static shape by input name.
+        command_line: as typed, for the report.
+    """
+
+    model: str
+    calibration: str = ""
+    test: str = ""
+    data: str = ""
+    out: str = ""
+    targets: tuple[str, ...] = ()
+    all_targets: bool = False
+    sla: SLA = SLA()
+    config: str = ""
+    quick: bool = False
+    seed: int | None = None
+    threads: int | None = None
+    force_synthetic: bool = False
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    jobs: JobOptions = JobOptions()
+    command_line: tuple[str, ...] = ()
+
+
+@record
+class CheckOptions:
+    """Options of ``seatrial check``: one model; the command calls the verb once per model.
+
+    Attributes:
+        strict: a partial build of a required target is a failure.
+        deep: no budget.
+        budget_s: seconds per target before a deeper stage is not begun (default 30).
+        out: folder for logs and artefacts; ``""``: a temporary one, kept if anything faulted.
+    """
+
+    model: str
+    targets: tuple[str, ...] = ()
+    all_targets: bool = False
+    strict: bool = False
+    deep: bool = False
+    budget_s: float | None = None
+    out: str = ""
+    config: str = ""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    jobs: JobOptions = JobOptions()
+    command_line: tuple[str, ...] = ()
+
+
+@record
+class QuantizeOptions:
+    """Options of ``seatrial quantize``.
+
+    Attributes:
+        out: the ONNX file to write, with Q/DQ pairs.
+        targets: whose Q/DQ dialect and quantizers count.
+    """
+
+    model: str
+    out: str
+    calibration: str = ""
+    targets: tuple[str, ...] = ()
+    all_targets: bool = False
+    config: str = ""
+    seed: int | None = None
+    force_synthetic: bool = False
+    jobs: JobOptions = JobOptions()
+    command_line: tuple[str, ...] = ()
+
+
+@record
+class BenchOptions:
+    """Options of ``seatrial bench``.
+
+    Attributes:
+        models: one or more; all are timed in the same interleaved rounds.
+        data: what is fed; ``""``: synthetic inputs, and the report says so.
+        streams: inferences in flight.
+        seconds: how long to measure each artefact, about.
+    """
+
+    models: tuple[str, ...]
+    data: str = ""
+    targets: tuple[str, ...] = ()
+    all_targets: bool = False
+    sla: SLA = SLA()
+    out: str = ""
+    config: str = ""
+    quick: bool = False
+    threads: int | None = None
+    streams: int | None = None
+    seconds: float | None = None
+    seed: int | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    jobs: JobOptions = JobOptions()
+    command_line: tuple[str, ...] = ()
+
+
+@record
+class InitOptions:
+    """Options of ``seatrial init``: write a commented configuration and a contact sheet.
+
+    Attributes:
+        out: the configuration file to write; ``""``: ``seatrial.toml``.
+        force: write over a file that exists.
+    """
+
+    model: str
+    data: str = ""
+    out: str = ""
+    force: bool = False
+    jobs: JobOptions = JobOptions()
+
+
+@record
+class DemoOptions:
+    """Options of ``seatrial demo``."""
+
+    out: str = ""
+    quick: bool = False
+    targets: tuple[str, ...] = ()
+    jobs: JobOptions = JobOptions()
+    command_line: tuple[str, ...] = ()
+
+
+@record
+class BackendsOptions:
+    """Options of ``seatrial backends``: ``probe=False`` only lists what is installed."""
+
+    probe: bool = True
+    config: str = ""
+    jobs: JobOptions = JobOptions()
+
+
+# --- what the small verbs give ------------------------------------------------------------------
+
+
+@record
+class TargetRow:
+    """One target of one backend, as ``seatrial backends`` lists it."""
+
+    target: str
+    title: str
+    kind: TargetKind
+    default: bool = False
+    machine_class: str = ""
+    usable: bool | None = None
+    reason: str = ""
+    install_hint: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    instruction_sets: tuple[str, ...] = ()
+    fault: Fault | None = None
+
+
+@record
+class BackendRow:
+    """One entry point. ``problem`` is why it can't be used at all (broken, duplicate name)."""
+
+    backend: str
+    dist: str
+    version: str
+    contract: str = ""
+    title: str = ""
+    vendor: str = ""
+    docs: str = ""
+    hardware_run: str = ""
+    hooks: tuple[str, ...] = ()
+    problem: str = ""
+    install_hint: str = ""
+    fault: Fault | None = None
+    targets: tuple[TargetRow, ...] = ()
+
+
+@record
+class BackendsResult:
+    """What ``seatrial backends`` found; ``lock`` are versions by name, for ``--freeze``."""
+
+    rows: tuple[BackendRow, ...]
+    lock: Mapping[str, str] = field(default_factory=dict)
+
+
+@record
+class InitResult:
+    """What ``seatrial init`` wrote.
+
+    Attributes:
+        config: path of the configuration.
+        contact_sheet: path of the picture, ``""`` without image data.
+        lines: what it found or assumed, one fact per line.
+        next: the next command.
+    """
+
+    config: str
+    contact_sheet: str = ""
+    lines: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
