@@ -1,0 +1,176 @@
+"""What all stages of one command share: workspace, runner, clock, targets."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seatrial import results as r
+from seatrial.isolation import Limits, Outcome, Runner
+from seatrial.trial.targets import TargetState
+from seatrial.workspace import Workspace
+
+if TYPE_CHECKING:
+    from seatrial.config import Config
+    from seatrial.intake import Admitted
+    from seatrial.options import JobOptions, Progress
+
+#: Deadline of one hook call when nobody set one, seconds; a slow compiler extends it by progress.
+CALL_TIMEOUT_S = 600.0
+#: Memory ceiling of one hook call when nobody set one: this share of the machine's memory.
+MEMORY_SHARE = 0.8
+
+
+class Clock:
+    """The time that is left, when a command promised to end."""
+
+    def __init__(self, budget_s: float | None = None) -> None:
+        self.started = time.monotonic()
+        self.budget_s = budget_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left, never below 0; infinite without a budget."""
+        if self.budget_s is None:
+            return float("inf")
+        return max(0.0, self.budget_s - (time.monotonic() - self.started))
+
+    def cap(self, wanted_s: float, *, least_s: float = 1.0) -> float:
+        """At most what is left, but at least ``least_s`` so that a fault can still be told."""
+        return max(least_s, min(wanted_s, self.left_s))
+
+
+class Trial:
+    """One command at work.
+
+    Args:
+        command: the verb, for the report.
+        out: the output folder; ``.seatrial`` inside it holds objects, jobs and logs.
+        jobs: how hook calls are run.
+        config: the configuration.
+        progress: where to say how far it is.
+        budget_s: the command ends within this many seconds, or a little over.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        out: Path,
+        *,
+        jobs: JobOptions,
+        config: Config,
+        progress: Progress,
+        budget_s: float | None = None,
+    ) -> None:
+        self.command = command
+        self.out = out
+        self.jobs = jobs
+        self.config = config
+        self.progress = progress
+        self.clock = Clock(budget_s)
+        self.workspace = Workspace(out / ".seatrial")
+        self.runner = Runner(
+            self.workspace,
+            environments=environments(config),
+            in_process=jobs.in_process,
+            progress=progress,
+            allow_network=jobs.allow_network,
+        )
+        self.timings: list[dict[str, Any]] = []
+        self.targets: list[TargetState] = []
+        self.admitted: Admitted | None = None
+
+    def __enter__(self) -> Trial:
+        self.runner.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.runner.__exit__(*exc)
+
+    @property
+    def model(self) -> Admitted:
+        """The admitted model; only stages after intake may ask."""
+        if self.admitted is None:
+            raise RuntimeError("intake has not run")
+        return self.admitted
+
+    @property
+    def usable(self) -> list[TargetState]:
+        """Targets on which a compile may be tried."""
+        return [t for t in self.targets if t.usable]
+
+    @contextlib.contextmanager
+    def stage(self, name: str, index: int, total: int) -> Iterator[None]:
+        """Time a stage and show it."""
+        started = time.monotonic()
+        with self.progress.stage(name, index, total):
+            try:
+                yield
+            finally:
+                seconds = time.monotonic() - started
+                self.timings.append({"stage": name, "seconds": round(seconds, 3)})
+
+    def limits(self, state: TargetState | None = None, *, timeout_s: float = 0.0) -> Limits:
+        """Deadline and memory ceiling of one call.
+
+        Args:
+            state: the target, whose own settings in the configuration win.
+            timeout_s: what this kind of call is given; 0: the usual.
+        """
+        table = self.config.target(state.id) if state is not None else None
+        wanted = (table.timeout_s if table else None) or self.jobs.timeout_s
+        memory = (table.memory_mb if table else None) or self.jobs.memory_mb
+        return Limits(
+            timeout_s=self.clock.cap(wanted or timeout_s or CALL_TIMEOUT_S),
+            memory_mb=memory or int(MEMORY_SHARE * total_memory_mb()),
+        )
+
+    def options(self, state: TargetState) -> Mapping[str, r.Option]:
+        """The user's options for a target."""
+        table = self.config.target(state.id)
+        return table.options if table else {}
+
+    def call(
+        self,
+        state: TargetState,
+        hook: str,
+        request: Any,
+        refs: Sequence[r.Ref],
+        *,
+        timeout_s: float = 0.0,
+    ) -> Outcome[Any]:
+        """Call a hook of a target's backend with the target's limits and environment."""
+        return self.runner.hook(
+            state.plugin,
+            hook,
+            request,
+            refs=refs,
+            limits=self.limits(state, timeout_s=timeout_s),
+            env=state.env,
+            variables=state.variables(),
+        )
+
+
+def environments(config: Config) -> dict[str, Any]:
+    """The ``[env.NAME]`` tables as isolation wants them."""
+    from seatrial.isolation import Environment
+
+    return {
+        name: Environment(
+            name=name,
+            python=table.python or None,
+            launcher=tuple(table.launcher),
+            variables=table.variables,
+        )
+        for name, table in config.environments.items()
+    }
+
+
+def total_memory_mb() -> int:
+    """Physical memory of this machine, MiB."""
+    import os
+
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
