@@ -1,0 +1,1 @@
+"""From numbers to SHIP, DO NOT SHIP or NOT PROVEN."""
