@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import field
-from typing import Protocol
+from typing import Any, Protocol
 
 from .codec import record
 from .results import Fault, TargetKind
@@ -90,7 +90,7 @@ class SLA:
         return dataclasses.replace(self, defaults=tuple(unset), **unset)
 
 
-_SLA_DEFAULTS: Mapping[str, float | str] = {
+_SLA_DEFAULTS: Mapping[str, Any] = {
     "max_drop": 1.0,
     "device_drop": 0.5,
     "fail_on": FAIL_ON[0],

@@ -1,0 +1,707 @@
+"""Realistic reports, built the way the verbs build them; also the documentation of the shapes.
+
+Each function gives a report that is not finished yet: pass it to ``finish`` or ``Report``.
+"""
+
+from __future__ import annotations
+
+from seatrial.report import new, rows
+
+DIGEST = "3f9a6c1e5b7d2048a1c3e5f7092b4d6f8091a2b3c4d5e6f708192a3b4c5d6e7f"
+CPU_CLASS = "x86-64, AVX-512 VNNI (Xeon Platinum 8481C, 8 cores)"
+
+
+def start(command, verdict, answers, **more):
+    """Fill the parts that hardly differ between the examples."""
+    report = new(command, command_line=["seatrial", command, "mobilenet_v2.onnx"], seed=0)
+    report |= {
+        "verdict": verdict,
+        "answers": answers,
+        "created": "2026-11-20T10:22:31+00:00",
+        "model": rows.model(
+            "mobilenet_v2.onnx",
+            sha256=DIGEST,
+            bytes=14_178_301,
+            ir_version=8,
+            producer="pytorch 2.13",
+            opsets={"ai.onnx": 17},
+            inputs=[{"name": "input", "dtype": "float32", "shape": ["batch", 3, 224, 224]}],
+            outputs=[{"name": "logits", "dtype": "float32", "shape": ["batch", 1000]}],
+            nodes=100,
+            op_types={"Conv": 52, "Clip": 35, "Add": 10, "Gemm": 1},
+            parameters=3_504_872,
+        ),
+        "input_contract": {
+            "input": {
+                "resize": "crop 224 of 256",
+                "colour": "RGB",
+                "mean": [0.485, 0.456, 0.406],
+                "std": [0.229, 0.224, 0.225],
+            }
+        },
+        "sla": rows.sla(
+            max_drop=1.0, device_drop=0.5, fail_on="not-proven", defaults=["max_drop", "fail_on"]
+        ),
+        "environment": rows.environment(
+            seatrial="0.1.0",
+            python="3.11.7",
+            platform="Linux-6.8-x86_64",
+            cpu={
+                "model": "Intel(R) Xeon(R) Platinum 8481C",
+                "flags": ["avx2", "avx512f", "avx512_vnni"],
+                "cores": 8,
+                "governor": "performance",
+            },
+            packages={"onnx": "1.23.2", "onnxruntime": "1.31.1"},
+        ),
+        "timings": [{"stage": "check", "seconds": 8.1}, {"stage": "ladder", "seconds": 61.4}],
+        "noise": {"agreement_repeat": 100.0, "latency_round_percent": 2.4},
+    }
+    return report | more
+
+
+def sources(n_calibration=512, n_test=2048, labels=True):
+    return {
+        "calibration": rows.data_source(
+            "images/calib", kind="folder", count=n_calibration, sha256=DIGEST
+        ),
+        "test": rows.data_source(
+            "images/test",
+            kind="folder",
+            count=n_test,
+            labels=labels,
+            classes=1000 if labels else None,
+            sha256=DIGEST,
+        ),
+    }
+
+
+def probe(**versions):
+    return rows.availability(
+        True,
+        versions=versions or {"openvino": "2026.4.1"},
+        devices=["CPU"],
+        instruction_sets=["avx512_core_vnni"],
+    )
+
+
+def built_fully():
+    return rows.built(
+        "supported",
+        depth="artefact",
+        fp32=rows.built_precision(
+            "supported",
+            depth="artefact",
+            precision="FP32",
+            placements=rows.placements(target=100),
+            artifact=rows.artifact("openvino-ir", DIGEST, 14_000_000),
+            seconds=1.2,
+        ),
+        int8=rows.built_precision(
+            "supported",
+            depth="artefact",
+            precision="INT8",
+            placements=rows.placements(target=310),
+            artifact=rows.artifact("openvino-ir", DIGEST, 3_700_000),
+            seconds=1.9,
+        ),
+    )
+
+
+def built_partly():
+    return rows.built(
+        "partial",
+        depth="artefact",
+        fp32=rows.built_precision(
+            "supported", depth="artefact", precision="FP32", placements=rows.placements(target=412)
+        ),
+        int8=rows.built_precision(
+            "partial",
+            depth="artefact",
+            precision="INT8",
+            placements=rows.placements(target=400, fallback=12),
+        ),
+        findings=[
+            rows.finding(
+                "int8",
+                "no INT8 kernel for this operator; it runs in FP32 between two conversions",
+                node=f"/features.{k}/conv/HardSwish",
+                op_type="HardSwish",
+                placement="fallback",
+                on="CPU (FP32)",
+                advice="export with opset 17, where it is Add, Clip, Mul and Div",
+                severity="warning",
+            )
+            for k in range(12)
+        ],
+    )
+
+
+def ran_int8():
+    return rows.ran(
+        "device",
+        "Intel(R) Xeon(R) Platinum 8481C",
+        instruction_set="avx512_core_vnni",
+        fp32=rows.execution(precisions={"FP32": 66}, placements=rows.placements(target=100)),
+        int8=rows.execution(
+            precisions={"INT8": 63, "FP32": 3},
+            layouts={"acdb": 60},
+            placements=rows.placements(target=310),
+            fallback_share=0.0,
+            layers=[
+                {
+                    "layer": "Convolution_112",
+                    "op_type": "Convolution",
+                    "nodes": ["/features/0/Conv"],
+                    "on": "CPU",
+                    "precision": "INT8",
+                    "layout": "acdb",
+                    "kernel": "brgconv_avx512_core_vnni",
+                    "ms": 0.11,
+                }
+            ],
+        ),
+    )
+
+
+def bench_pair(fp32=9.42, int8=3.81, *, against="fp32", distinguishable=True, cause=""):
+    """Float and INT8 rows of one target."""
+    common = {
+        "shape": [1, 3, 224, 224],
+        "layout": "NCHW",
+        "threads": 4,
+        "n": 600,
+        "rounds": 20,
+        "load_ms": 88.0,
+        "build_s": 1.2,
+    }
+    return [
+        rows.benchmark(
+            "fp32",
+            p50_ms=fp32,
+            p90_ms=fp32 * 1.1,
+            p99_ms=fp32 * 1.4,
+            ci95_ms=[fp32 * 0.99, fp32 * 1.01],
+            first_run_ms=31.0,
+            peak_rss_mb=182.0,
+            artifact_bytes=14_000_000,
+            **common,
+        ),
+        rows.benchmark(
+            "int8",
+            p50_ms=int8,
+            p90_ms=int8 * 1.1,
+            p99_ms=int8 * 1.5,
+            ci95_ms=[int8 * 0.98, int8 * 1.02],
+            first_run_ms=22.0,
+            peak_rss_mb=141.0,
+            artifact_bytes=3_700_000,
+            speedup=rows.speedup(
+                against,
+                fp32 / int8,
+                ci95=[fp32 / int8 * 0.97, fp32 / int8 * 1.03],
+                distinguishable=distinguishable,
+                cause=cause,
+            ),
+            **common,
+        ),
+    ]
+
+
+def ladder_rows(target="openvino:CPU", drop=0.31, ci95=(-0.14, 0.74), gate="pass", reason=""):
+    """The whole ladder for one target; only its last rung varies."""
+    base = {"metric": "top1", "n": 2048}
+    return [
+        rows.ladder("onnx-fp32", value=71.88, ran_on="reference, FP32", artifact=DIGEST, **base),
+        rows.ladder(
+            "onnx-int8",
+            source=f"qdq:{DIGEST[:12]}",
+            against="onnx-fp32",
+            ran_on="reference, Q/DQ literally",
+            artifact=DIGEST,
+            value=71.63,
+            drop=0.25,
+            limit=1.0,
+            ci95=[-0.2, 0.69],
+            agreement=95.1,
+            gate="pass",
+            reason="the interval ends below 1.0 points",
+            **base,
+        ),
+        rows.ladder(
+            "device-float",
+            target=target,
+            against="onnx-fp32",
+            ran_on="CPU, FP32",
+            artifact=DIGEST,
+            value=71.88,
+            drop=0.0,
+            limit=0.5,
+            ci95=[-0.1, 0.1],
+            agreement=100.0,
+            gate="pass",
+            **base,
+        ),
+        rows.ladder(
+            "device-int8",
+            target=target,
+            source=f"qdq:{DIGEST[:12]}",
+            against="onnx-fp32",
+            ran_on="CPU, INT8 63 of 66 layers",
+            artifact=DIGEST,
+            value=71.88 - drop,
+            drop=drop,
+            limit=1.0,
+            ci95=list(ci95),
+            agreement=94.9,
+            gate=gate,
+            reason=reason or "the interval ends below 1.0 points",
+            **base,
+        ),
+    ]
+
+
+def candidates():
+    return [
+        rows.candidate(
+            "mse-per-channel",
+            scheme="u8s8, per channel, MSE ranges",
+            sha256=DIGEST,
+            scores={"agreement": 95.3, "cosine": 0.9942, "sqnr_db": 19.4, "kl": 0.021},
+            n=256,
+            chosen=True,
+            reason="highest agreement on held-out samples",
+        ),
+        rows.candidate(
+            "bias-correction",
+            source="openvino:CPU",
+            scheme="vendor's, fast bias correction",
+            sha256=DIGEST,
+            scores={"agreement": 95.0, "cosine": 0.9938, "sqnr_db": 19.1, "kl": 0.023},
+            n=256,
+            reason="0.3 points below the chosen one",
+        ),
+        rows.candidate(
+            "entropy",
+            scheme="u8s8, per channel, KL ranges",
+            reason="no result",
+            fault=rows.fault(
+                "out of memory",
+                "quantize.child:ranges",
+                "ended by the core at 4096 MB",
+                log=".seatrial/logs/ranges-77aa.log",
+            ),
+        ),
+    ]
+
+
+def openvino_target(**known):
+    return rows.target(
+        "openvino:CPU",
+        **{
+            "plugin": {"id": "openvino", "dist": "seatrial", "version": "0.1.0"},
+            "title": "OpenVINO on this CPU",
+            "machine_class": CPU_CLASS,
+            "decides": True,
+            "availability": probe(),
+            "claimed": rows.claimed(listed=100, sources=["operation table of OpenVINO 2026.4"]),
+            "built": built_fully(),
+            "ran": ran_int8(),
+            "int8": rows.int8(
+                f"qdq:{DIGEST[:12]}",
+                method="mse-per-channel",
+                artifact=rows.artifact("openvino-ir", DIGEST, 3_700_000),
+                int8_nodes=63,
+                float_nodes=["/classifier/Softmax"],
+            ),
+            "benchmark": bench_pair(),
+        }
+        | known,
+    )
+
+
+def onnxruntime_target(**known):
+    return rows.target(
+        "onnxruntime:cpu",
+        **{
+            "plugin": {"id": "onnxruntime", "dist": "seatrial", "version": "0.1.0"},
+            "title": "ONNX Runtime on this CPU",
+            "machine_class": CPU_CLASS,
+            "decides": True,
+            "availability": probe(onnxruntime="1.31.1"),
+            "claimed": rows.claimed(listed=98, unknown=2, sources=["kernel registry 1.31"]),
+            "built": built_fully(),
+            "ran": ran_int8(),
+            "benchmark": bench_pair(11.9, 5.2),
+        }
+        | known,
+    )
+
+
+def absent_target(**known):
+    """A target whose toolchain is not installed: it decides nothing."""
+    return rows.target(
+        "hailo@dfc:hailo8l",
+        **{
+            "plugin": {"id": "hailo", "dist": "seatrial-hailo", "version": "0.1.0"},
+            "title": "Hailo-8L",
+            "availability": rows.availability(
+                False,
+                reason="the compiler is not installed in this environment",
+                install_hint="download the compiler from the vendor's developer zone",
+            ),
+            "claimed": rows.claimed(
+                listed=96,
+                unsupported=1,
+                unknown=3,
+                claims=[
+                    rows.claim(
+                        "/classifier/Softmax",
+                        "Softmax",
+                        "unsupported",
+                        reason="axis 1 of a 2-D tensor",
+                        source="operator table 2.19",
+                    )
+                ],
+                sources=["operator table 2.19"],
+            ),
+            "built": rows.built("unknown"),
+            "fault": rows.fault("unavailable", "seatrial_probe", "the compiler is not installed"),
+        }
+        | known,
+    )
+
+
+def calibrated(*findings):
+    return rows.calibration(
+        count=512,
+        requested=512,
+        method="mse-per-channel",
+        scheme="u8s8, per channel, MSE ranges",
+        findings=list(findings),
+        facts={"clipped_percent": 0.02, "tensors": 155},
+    )
+
+
+def ship():
+    """Everything asked was shown to hold."""
+    good = rows.answers("SHIP", "SHIP", "SHIP")
+    return start(
+        "run",
+        "SHIP",
+        good,
+        sla=rows.sla(
+            max_drop=1.0,
+            device_drop=0.5,
+            max_latency={"quantile": "p99", "ms": 12.0},
+            fail_on="not-proven",
+            defaults=["device_drop", "fail_on"],
+        ),
+        reasons=[
+            rows.reason(
+                "accuracy.noninferior",
+                "the drop is 0.31 points, at most 0.74 (95 %), and 1.0 is allowed",
+                part="accurate",
+                target="openvino:CPU",
+                level="info",
+            ),
+            rows.reason(
+                "latency.limit",
+                "p99 is 5.7 ms and 12.0 ms is allowed",
+                part="fast",
+                target="openvino:CPU",
+                level="info",
+            ),
+        ],
+        data=sources(),
+        calibration=calibrated(),
+        candidates=candidates(),
+        ladder=ladder_rows(),
+        targets=[openvino_target(verdict="SHIP", answers=good), absent_target()],
+        next=["seatrial check mobilenet_v2.onnx -b hailo:hailo8l"],
+    )
+
+
+def do_not_ship():
+    """Measured to be bad on one target, while the other is good; INT8 is not faster either."""
+    bad = rows.answers("SHIP", "DO NOT SHIP", "DO NOT SHIP")
+    why = [
+        rows.reason(
+            "accuracy.drop",
+            "the drop is 4.5 points, at least 3.6 (95 %), and 1.0 is allowed",
+            part="accurate",
+            target="onnxruntime:cpu",
+        ),
+        rows.reason(
+            "latency.limit",
+            "p99 is 17.6 ms and 12.0 ms is allowed",
+            part="fast",
+            target="onnxruntime:cpu",
+        ),
+    ]
+    return start(
+        "run",
+        "DO NOT SHIP",
+        bad,
+        reasons=[
+            *why,
+            rows.reason(
+                "calibration.count",
+                "64 calibration samples; 256 or more are usual",
+                level="warning",
+            ),
+        ],
+        sla=rows.sla(
+            max_drop=1.0,
+            device_drop=0.5,
+            max_latency={"quantile": "p99", "ms": 12.0},
+            fail_on="not-proven",
+            defaults=["device_drop", "fail_on"],
+        ),
+        data=sources(64),
+        calibration=calibrated(
+            rows.calibration_finding(
+                "count", "64 samples; 256 or more are usual", samples=["a.png"]
+            ),
+            rows.calibration_finding(
+                "overlap.exact",
+                "3 calibration images are also in the test set",
+                level="error",
+                samples=["n01440764/0003.png", "n01443537/0001.png", "n01484850/0009.png"],
+            ),
+        ),
+        candidates=candidates(),
+        ladder=[
+            *ladder_rows(),
+            ladder_rows(
+                "onnxruntime:cpu",
+                4.5,
+                (3.6, 5.5),
+                "fail",
+                "the whole interval is above 1.0 points",
+            )[-1],
+        ],
+        targets=[
+            openvino_target(verdict="SHIP", answers=rows.answers("SHIP", "SHIP", "SHIP")),
+            onnxruntime_target(
+                verdict="DO NOT SHIP",
+                answers=bad,
+                reasons=why,
+                built=built_partly(),
+                benchmark=bench_pair(
+                    11.9, 11.7, distinguishable=False, cause="12 nodes run in FP32 between INT8"
+                ),
+            ),
+        ],
+        next=["seatrial quantize mobilenet_v2.onnx --calibration images/more -o int8.onnx"],
+    )
+
+
+def not_proven():
+    """Too few samples, no labels on some, and a simulator: nothing was shown either way."""
+    open_ = rows.answers("SHIP", "NOT PROVEN", "not asked")
+    return start(
+        "run",
+        "NOT PROVEN",
+        open_,
+        reasons=[
+            rows.reason(
+                "accuracy.samples",
+                "the drop is 0.4 points, between -1.1 and 1.9 (95 %): 200 samples cannot decide",
+                part="accurate",
+                target="openvino:CPU",
+                level="warning",
+            )
+        ],
+        missing=["about 1,450 labelled test samples; there are 200", "a latency limit"],
+        data=sources(256, 200),
+        calibration=calibrated(),
+        candidates=candidates()[:1],
+        ladder=ladder_rows(
+            drop=0.4, ci95=(-1.1, 1.9), gate="not proven", reason="1,450 samples would decide"
+        ),
+        targets=[openvino_target(verdict="NOT PROVEN", answers=open_)],
+        next=["seatrial run mobilenet_v2.onnx --calibration calib --test more -o trial"],
+    )
+
+
+def refused():
+    """Stopped at the door by a rule, not by the file format: synthetic data were forced."""
+    return start(
+        "run",
+        "NOT PROVEN",
+        rows.answers("SHIP", "NOT PROVEN", "not asked"),
+        reasons=[
+            rows.reason(
+                "data.synthetic",
+                "calibrated on random data: the INT8 accuracy means nothing",
+                part="accurate",
+            )
+        ],
+        missing=["real calibration data", "a test set"],
+        data={
+            "calibration": rows.data_source(
+                "synthetic", kind="synthetic", count=16, synthetic=True, sha256=DIGEST
+            ),
+            "test": None,
+        },
+        targets=[openvino_target(verdict="NOT PROVEN", ran=None, benchmark=[], int8=None)],
+    )
+
+
+def interrupted():
+    """Ctrl-C during the build: what was known until then."""
+    return start(
+        "run",
+        "NOT PROVEN",
+        rows.answers("NOT PROVEN", "NOT PROVEN", "not asked"),
+        interrupted=True,
+        reasons=[rows.reason("interrupted", "stopped during build openvino:CPU int8")],
+        data=sources(),
+        targets=[
+            openvino_target(
+                verdict="NOT PROVEN",
+                built=rows.built("unknown"),
+                ran=None,
+                int8=None,
+                benchmark=[],
+                fault=rows.fault("interrupted", "seatrial_build_int8", "stopped by the user"),
+            )
+        ],
+        next=["seatrial run mobilenet_v2.onnx --calibration images/calib -o trial"],
+    )
+
+
+def faults():
+    """The compiler of one target died: a row with its log, and no verdict from it."""
+    crash = rows.fault(
+        "crashed",
+        "seatrial_compile_check",
+        "ended by SIGSEGV after 2.1 s",
+        signal="SIGSEGV",
+        log=".seatrial/logs/openvino-compile_check-1f2e.log",
+    )
+    open_ = rows.answers("NOT PROVEN", "NOT PROVEN", "not asked")
+    return start(
+        "run",
+        "NOT PROVEN",
+        open_,
+        reasons=[
+            rows.reason(
+                "fault", "the compiler crashed (SIGSEGV)", part="compiles", target="openvino:CPU"
+            )
+        ],
+        data=sources(),
+        targets=[
+            openvino_target(
+                verdict="NOT PROVEN",
+                answers=open_,
+                built=rows.built(
+                    "unknown", fp32=rows.built_precision("unknown", depth="parse", fault=crash)
+                ),
+                ran=None,
+                int8=None,
+                benchmark=[],
+                fault=crash,
+            ),
+            onnxruntime_target(verdict="SHIP", answers=rows.answers("SHIP", "SHIP", "not asked")),
+        ],
+        faults=[{"target": "openvino:CPU", **crash}],
+        next=["python -m seatrial.worker trial/.seatrial/jobs/1f2e"],
+    )
+
+
+def check():
+    """What ``seatrial check`` writes: the targets with the parts it has, and no verdict."""
+    blank = {"ran": None, "int8": None, "benchmark": []}
+    partly = built_partly()
+    partly["int8"]["structure_only"] = True
+    refused_model = rows.built(
+        "unsupported",
+        depth="map",
+        fp32=rows.built_precision(
+            "unsupported", depth="map", placements=rows.placements(target=409, nowhere=3)
+        ),
+        findings=[
+            rows.finding(
+                "fp32",
+                "no conversion rule for this operator",
+                node="/head/DeformConv",
+                op_type="DeformConv",
+                placement="nowhere",
+                advice="replace it with a grid-sampled convolution, or cut the model here",
+            ),
+            rows.finding(
+                "fp32",
+                "no conversion rule for this operator",
+                node="/head/Nms",
+                op_type="com.acme.Nms",
+                domain="com.acme",
+                placement="nowhere",
+                advice="cut the model before it and run it on the host",
+            ),
+        ],
+    )
+    return start(
+        "check",
+        None,
+        None,
+        sla=rows.sla(),
+        targets=[
+            openvino_target(built=built_fully(), **blank),
+            onnxruntime_target(built=partly, **blank),
+            openvino_target(
+                built=refused_model,
+                claimed=rows.claimed(listed=410, unsupported=2),
+                **blank,
+            )
+            | {"target": "openvino:NPU", "id": "NPU", "machine_class": ""},
+            absent_target(),
+        ],
+        next=["seatrial run mobilenet_v2.onnx --calibration SRC --test SRC -o trial"],
+    )
+
+
+def bench():
+    """What ``seatrial bench`` writes for two targets."""
+    return start(
+        "bench",
+        None,
+        None,
+        targets=[
+            openvino_target(reasons=[]),
+            onnxruntime_target(
+                benchmark=bench_pair(
+                    11.9, 11.7, distinguishable=False, cause="no integer kernels on this machine"
+                )
+            ),
+        ],
+        next=["seatrial run mobilenet_v2.onnx --calibration SRC --test SRC -o trial"],
+    )
+
+
+def quantized():
+    """What ``seatrial quantize`` writes."""
+    return start(
+        "quantize",
+        None,
+        None,
+        data={"calibration": sources()["calibration"], "test": None},
+        calibration=calibrated(),
+        candidates=candidates(),
+        files=[{"role": "int8-model", "path": "int8.onnx", "sha256": DIGEST, "bytes": 3_800_000}],
+        next=["seatrial bench mobilenet_v2.onnx int8.onnx"],
+    )
+
+
+ALL = {
+    "ship": ship,
+    "do_not_ship": do_not_ship,
+    "not_proven": not_proven,
+    "refused": refused,
+    "interrupted": interrupted,
+    "faults": faults,
+    "check": check,
+    "bench": bench,
+    "quantized": quantized,
+}
