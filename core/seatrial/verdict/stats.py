@@ -108,18 +108,25 @@ def paired(
     if binary and not grouped:
         return _proportions(differences, scale, margin)
     sums, sizes = _units(differences, groups if grouped else None)
-    if bounds is None and binary:
-        bounds = (0.0, 1.0)
+    unit = "groups" if grouped else "samples"
+    limits, method = _means(sums, sizes, unit, (0.0, 1.0) if binary else bounds, seed)
+    drop, differing = float(sums.sum() / sizes.sum()), int((sums != 0).sum())
     counts = _counts(differences) if binary else (-1, -1)
-    return _resampled(
-        sums,
-        sizes,
-        counts,
-        "groups" if grouped else "samples",
-        scale=scale,
-        bounds=bounds,
-        margin=margin,
-        seed=seed,
+    asked = margin is not None and limits is not None
+    share, upper = (margin or 0.0) / scale, limits[1] if limits else 0.0
+    return Paired(
+        drop=scale * drop,
+        ci95=None if limits is None else (scale * limits[0], scale * limits[1]),
+        n=len(sums),
+        samples=len(differences),
+        unit=unit,
+        differing=differing,
+        worse=counts[0],
+        better=counts[1],
+        method=method,
+        reason="" if limits else f"only {differing} {unit} differ, {LEAST_DIFFERING} are needed",
+        needed=_wanted(drop, upper, len(sums), share) if asked else 0,
+        needed_sure=_wanted(drop, upper, len(sums), share, _SURE) if asked else 0,
     )
 
 

@@ -1,0 +1,211 @@
+"""What goes into a judgement and what comes out. Plain records: standard library only."""
+
+from __future__ import annotations
+
+from seatrial.codec import record
+from seatrial.results import Ref
+from seatrial.tasks.base import TaskSpec
+from seatrial.verdict.stats import Paired
+
+PYTORCH, ONNX_FP32, ONNX_INT8 = "pytorch-fp32", "onnx-fp32", "onnx-int8"
+DEVICE_FLOAT, DEVICE_INT8 = "device-float", "device-int8"
+
+#: The rungs from the bottom up.
+RUNGS = (PYTORCH, ONNX_FP32, ONNX_INT8, DEVICE_FLOAT, DEVICE_INT8)
+
+#: ``source`` of an INT8 build that the target's own toolchain quantised.
+NATIVE = "native"
+
+
+@record
+class Rung:
+    """One run of one artefact over the whole test set.
+
+    Attributes:
+        rung: one of :data:`RUNGS`.
+        outputs: an output store, see :mod:`seatrial.samples`.
+        target: where it ran, ``None`` for the reference and PyTorch.
+        source: of INT8 rungs: ``qdq:DIGEST`` or ``native``.
+        precision: what really ran, as far as is known (``FP32``, ``BF16``, ``INT8``).
+        noise: output stores of further runs of the same artefact (again, other thread counts):
+            how much they differ from ``outputs`` is the noise floor of this rung.
+    """
+
+    rung: str
+    outputs: Ref
+    target: str | None = None
+    source: str | None = None
+    precision: str = ""
+    noise: tuple[Ref, ...] = ()
+
+
+@record
+class JudgeRequest:
+    """Ask for the numbers of all rungs.
+
+    Attributes:
+        rungs: in any order; those they are judged against are found by name and source.
+        test: the test store, with labels when they are known.
+        task: what the outputs mean.
+        max_drop: limit of the drop against ``onnx-fp32``, in the metric's unit.
+        device_drop: limit of the drop of a device's INT8 against ``onnx-int8``.
+        seed: of the bootstrap.
+    """
+
+    rungs: tuple[Rung, ...]
+    test: Ref
+    task: TaskSpec
+    max_drop: float = 1.0
+    device_drop: float = 0.5
+    seed: int = 0
+
+
+@record
+class OutputFacts:
+    """One output of one rung, over all samples.
+
+    Attributes:
+        output: its name in this rung.
+        nonfinite: how many of its elements are NaN or infinite.
+        samples: how many samples hold such an element.
+        constant: every sample gives the same values (with two samples or more).
+    """
+
+    output: str
+    nonfinite: int
+    samples: int
+    constant: bool
+
+
+@record
+class OutputDifference:
+    """One output of one rung against the same output of another, over all samples.
+
+    Attributes:
+        output: its name in the candidate.
+        cosine_min: of the worst sample; ``None``: no sample could be compared.
+        cosine_mean: over the samples.
+        max_abs: largest absolute difference of two elements; ``None`` likewise.
+        sqnr_db: signal power over power of the difference; ``None``: no difference or no signal.
+        identical: every element of every sample is equal.
+        compared: samples that were compared: equal shapes, finite in both.
+        misshapen: samples whose shapes differ.
+        worst: index of the sample with the smallest cosine, or -1.
+    """
+
+    output: str
+    cosine_min: float | None
+    cosine_mean: float | None
+    max_abs: float | None
+    sqnr_db: float | None
+    identical: bool
+    compared: int
+    misshapen: int
+    worst: int
+
+
+@record
+class ClassDrop:
+    """One class whose recall fell: ``right_before`` and ``right_after`` of ``n`` samples."""
+
+    index: int
+    n: int
+    right_before: int
+    right_after: int
+
+
+@record
+class RungFacts:
+    """One rung by itself.
+
+    Attributes:
+        rung: one of :data:`RUNGS`.
+        metric: name of the metric, ``""`` without labels.
+        value: the metric; ``None`` without labels or when a score is not finite.
+        top5: top-5 accuracy in points, where there are more than five classes.
+        n: samples.
+        outputs: one entry per output.
+        classes_given: how many different classes it predicted; 0: no class scores.
+        bad_scores: samples whose score is not a finite number.
+    """
+
+    rung: str
+    target: str | None
+    source: str | None
+    precision: str
+    metric: str
+    unit: str
+    value: float | None
+    top5: float | None
+    n: int
+    outputs: tuple[OutputFacts, ...]
+    classes_given: int
+    bad_scores: int
+
+
+@record
+class Comparison:
+    """One rung against another on the same samples.
+
+    Attributes:
+        paired: drop with its interval; ``None`` without labels.
+        agreed: samples for which both give the same class; -1: no class scores.
+        n: samples.
+        noise_agreed: the same between repeated runs of either rung, the worst of them; -1: none.
+        outputs: one entry per output of the candidate.
+        unmatched: outputs that only one of the two has.
+        vanished: classes that the reference recognises and the candidate no longer does.
+        worst_classes: those that lost most, at most five.
+    """
+
+    rung: str
+    target: str | None
+    source: str | None
+    against: str
+    paired: Paired | None
+    agreed: int
+    n: int
+    noise_agreed: int
+    outputs: tuple[OutputDifference, ...]
+    unmatched: tuple[str, ...] = ()
+    vanished: tuple[ClassDrop, ...] = ()
+    worst_classes: tuple[ClassDrop, ...] = ()
+
+
+@record
+class Baseline:
+    """Whether the float baseline deserves the name.
+
+    Attributes:
+        rung: which rung it is.
+        expected: accuracy in points that guessing with the same class shares would reach.
+        excess: how many standard deviations the accuracy lies above that.
+        classes: different labels in the test set.
+        shift: -1 or 1 when labels moved by that much fit far better, else 0.
+        shifted: accuracy in points with the labels moved so.
+    """
+
+    rung: str
+    expected: float
+    excess: float
+    classes: int
+    shift: int
+    shifted: float
+
+
+@record
+class JudgeResult:
+    """All numbers of a ladder; :mod:`seatrial.ladder.gates` turns them into rows.
+
+    Attributes:
+        baseline: ``None`` unless the task is a classification with labels.
+        labelled: whether a metric could be computed at all.
+        groups: units when samples share groups, else 0.
+    """
+
+    rungs: tuple[RungFacts, ...]
+    comparisons: tuple[Comparison, ...]
+    n: int
+    labelled: bool
+    groups: int = 0
+    baseline: Baseline | None = None
