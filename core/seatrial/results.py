@@ -263,6 +263,7 @@ class Description:
         environment: variables set in every later child: telemetry opt-outs and the like.
         seconds_per_compile: rough cost, for forecasts; 0: unknown.
         seconds_per_sample: rough cost of one inference; 0: unknown.
+        schemes: recipes that ``seatrial_quantize`` offers, the default first.
         hardware_run: "DATE, DEVICE" of the last run on real hardware, or "never", "not needed".
     """
 
@@ -275,6 +276,7 @@ class Description:
     environment: Mapping[str, str] = field(default_factory=dict)
     seconds_per_compile: float = 0.0
     seconds_per_sample: float = 0.0
+    schemes: tuple[str, ...] = ()
     hardware_run: str = "never"
 
 
