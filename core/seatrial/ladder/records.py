@@ -17,6 +17,18 @@ RUNGS = (PYTORCH, ONNX_FP32, ONNX_INT8, DEVICE_FLOAT, DEVICE_INT8)
 NATIVE = "native"
 
 
+def base_of(rung: str, source: str | None) -> tuple[str, ...]:
+    """The rungs that a rung is judged against (rule: name what every number is against).
+
+    A device's INT8 from portable Q/DQ must equal the same Q/DQ on the reference, and must keep
+    the promise against the float model; one that the target's toolchain quantised itself has no
+    counterpart to equal.
+    """
+    if rung == DEVICE_INT8 and source != NATIVE:
+        return (ONNX_INT8, ONNX_FP32)
+    return {PYTORCH: (), ONNX_FP32: (PYTORCH,)}.get(rung, (ONNX_FP32,))
+
+
 @record
 class Rung:
     """One run of one artefact over the whole test set.
@@ -27,6 +39,8 @@ class Rung:
         target: where it ran, ``None`` for the reference and PyTorch.
         source: of INT8 rungs: ``qdq:DIGEST`` or ``native``.
         precision: what really ran, as far as is known (``FP32``, ``BF16``, ``INT8``).
+        ran_on: what executed it, in words, for the report.
+        artifact: digest of what was executed, likewise.
         noise: output stores of further runs of the same artefact (again, other thread counts):
             how much they differ from ``outputs`` is the noise floor of this rung.
     """
@@ -36,6 +50,8 @@ class Rung:
     target: str | None = None
     source: str | None = None
     precision: str = ""
+    ran_on: str = ""
+    artifact: str = ""
     noise: tuple[Ref, ...] = ()
 
 
@@ -88,6 +104,7 @@ class OutputDifference:
         max_abs: largest absolute difference of two elements; ``None`` likewise.
         sqnr_db: signal power over power of the difference; ``None``: no difference or no signal.
         identical: every element of every sample is equal.
+        floating: it holds floats, not indices or flags.
         compared: samples that were compared: equal shapes, finite in both.
         misshapen: samples whose shapes differ.
         worst: index of the sample with the smallest cosine, or -1.
@@ -99,6 +116,7 @@ class OutputDifference:
     max_abs: float | None
     sqnr_db: float | None
     identical: bool
+    floating: bool
     compared: int
     misshapen: int
     worst: int
@@ -133,6 +151,8 @@ class RungFacts:
     target: str | None
     source: str | None
     precision: str
+    ran_on: str
+    artifact: str
     metric: str
     unit: str
     value: float | None
@@ -194,10 +214,21 @@ class Baseline:
 
 
 @record
+class Refusal:
+    """Why the data or the task cannot be judged; the parts of a ``UserError``."""
+
+    subject: str
+    reason: str
+    place: str = ""
+    advice: str = ""
+
+
+@record
 class JudgeResult:
     """All numbers of a ladder; :mod:`seatrial.ladder.gates` turns them into rows.
 
     Attributes:
+        refused: nothing was judged, and why: the parent raises it as a ``UserError``.
         baseline: ``None`` unless the task is a classification with labels.
         labelled: whether a metric could be computed at all.
         groups: units when samples share groups, else 0.
@@ -209,3 +240,4 @@ class JudgeResult:
     labelled: bool
     groups: int = 0
     baseline: Baseline | None = None
+    refused: Refusal | None = None

@@ -1,0 +1,216 @@
+"""The judge: a core task that turns output stores and labels into numbers.
+
+It is the only code that opens the test set's labels, and it runs after every choice is frozen.
+With a task of the user's own it runs in the user child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from seatrial.errors import UserError
+from seatrial.hookspecs import Job
+from seatrial.samples import Samples
+from seatrial.tasks.base import Task, load
+from seatrial.tasks.classify import Classify
+from seatrial.verdict.stats import Paired, paired
+
+from .classes import baseline, class_drops, vanished
+from .differences import difference, match
+from .records import (
+    ONNX_INT8,
+    ClassDrop,
+    Comparison,
+    JudgeRequest,
+    JudgeResult,
+    Refusal,
+    Rung,
+    base_of,
+)
+from .sweep import Sweep
+
+
+def judge(request: JudgeRequest, job: Job) -> JudgeResult:
+    """Judge all rungs on the same samples.
+
+    What the user can cause (an empty test set, samples without outputs, labels that are no class
+    indices) comes back as ``refused``, not as an exception: it is not a fault.
+    """
+    try:
+        return _judge(request, job)
+    except UserError as error:
+        refusal = Refusal(
+            subject=error.subject, reason=error.reason, place=error.place, advice=error.advice
+        )
+        return JudgeResult(rungs=(), comparisons=(), n=0, labelled=False, refused=refusal)
+
+
+def _judge(request: JudgeRequest, job: Job) -> JudgeResult:
+    test = Samples(job.path(request.test))
+    if test.count == 0:
+        raise UserError("test set", "it holds no samples", advice="nothing can be judged on none")
+    task = load(request.task)
+    labels = _labels(test, task)
+    sweeps = []
+    for k, rung in enumerate(request.rungs):
+        job.progress(f"judging {rung.rung} {rung.target or ''}".strip(), k / len(request.rungs))
+        sweeps.append(Sweep(rung, _outputs(rung, job.path(rung.outputs), test), task, labels))
+    noise = [_noise(sweep, job, test, task) for sweep in sweeps]
+    judged = _Judged(request, task, test, labels)
+    comparisons = [
+        judged.compare(sweep, sweeps[other], (noise[i], noise[other]))
+        for i, sweep in enumerate(sweeps)
+        for other in _bases(sweep.rung, request.rungs)
+    ]
+    groups = len(set(test.groups))
+    return JudgeResult(
+        rungs=tuple(sweep.facts() for sweep in sweeps),
+        comparisons=tuple(comparisons),
+        n=test.count,
+        labelled=labels is not None,
+        groups=groups if groups < test.count else 0,
+        baseline=baseline(_reference(sweeps), task, labels),
+    )
+
+
+def _labels(test: Samples, task: Task) -> Sequence[Any] | None:
+    """The labels, or ``None`` when there are none or the task takes none.
+
+    Raises:
+        UserError: some samples have a label and some have none.
+    """
+    labels = test.labels
+    if labels is None or not getattr(task, "scored", True):
+        return None
+    lacking = [i for i, label in enumerate(labels) if label is None]
+    if len(labels) != test.count or 0 < len(lacking) < len(labels):
+        missing = len(lacking) or abs(test.count - len(labels))
+        raise UserError(
+            "test set",
+            f"{missing} of {test.count} samples have no label",
+            place=test.ids[lacking[0]] if lacking else "",
+            advice="label all of them, or leave them out",
+        )
+    return None if lacking else labels
+
+
+def _outputs(rung: Rung, path: Any, test: Samples) -> Samples:
+    """The outputs of a rung.
+
+    Raises:
+        UserError: it has not one output per test sample.
+    """
+    outputs = Samples(path)
+    where = f"{rung.rung} {rung.target or ''}".strip()
+    if outputs.count != test.count:
+        raise UserError(
+            "test set",
+            f"{where} gave outputs for {outputs.count} of {test.count} samples",
+            advice="rungs are judged on the same samples or not at all",
+        )
+    if set(outputs.ids) == set(test.ids) and outputs.ids != test.ids:
+        raise UserError("test set", f"{where} gave its outputs in another order than the samples")
+    if not outputs.names:
+        raise UserError("test set", f"{where} gave no outputs")
+    return outputs
+
+
+def _bases(rung: Rung, rungs: Sequence[Rung]) -> list[int]:
+    """Positions of the rungs that this one is judged against; see :func:`records.base_of`.
+
+    Raises:
+        UserError: a rung whose reference is not there.
+    """
+    found = []
+    for name in base_of(rung.rung, rung.source):
+        source = rung.source if name == ONNX_INT8 else None
+        at = [i for i, r in enumerate(rungs) if r.rung == name and r.source == source]
+        if not at and name == "pytorch-fp32":
+            continue
+        if not at:
+            raise UserError(
+                "ladder", f"{rung.rung} of {rung.target or 'the reference'} lacks its {name} rung"
+            )
+        found.append(at[0])
+    return found
+
+
+def _reference(sweeps: Sequence[Sweep]) -> Sweep | None:
+    """The float baseline: ``onnx-fp32``, or PyTorch when it is all there is."""
+    by_name = {s.rung.rung: s for s in reversed(sweeps)}
+    return by_name.get("onnx-fp32") or by_name.get("pytorch-fp32")
+
+
+def _noise(sweep: Sweep, job: Job, test: Samples, task: Task) -> int:
+    """Samples of the same class in the worst further run of the same artefact; -1: none made."""
+    if not sweep.predicts:
+        return -1
+    least = -1
+    for ref in sweep.rung.noise:
+        again = Sweep(sweep.rung, _outputs(sweep.rung, job.path(ref), test), task, None)
+        same = _agreed(sweep, again)
+        least = same if least < 0 else min(least, same)
+    return least
+
+
+def _agreed(first: Sweep, second: Sweep) -> int:
+    """Samples that get the same class; one that got none agrees with nothing."""
+    if not (first.predicts and second.predicts):
+        return -1
+    pairs = zip(first.classes, second.classes, strict=True)
+    return sum(a == b and a >= 0 for a, b in pairs)
+
+
+class _Judged:
+    """What all comparisons share."""
+
+    def __init__(
+        self, request: JudgeRequest, task: Task, test: Samples, labels: Sequence[Any] | None
+    ) -> None:
+        self.request = request
+        self.task = task
+        self.labels = labels
+        self.groups = test.groups
+        self.count = test.count
+
+    def compare(self, sweep: Sweep, base: Sweep, noise: tuple[int, int]) -> Comparison:
+        """Everything that two rungs tell of one another."""
+        pairs, unmatched = match(sweep.samples, base.samples)
+        known = [k for k in noise if k >= 0]
+        drops: tuple[ClassDrop, ...] = ()
+        if isinstance(self.task, Classify) and self.labels is not None:
+            drops = class_drops([self.task.target(v) for v in self.labels], base, sweep)
+        return Comparison(
+            rung=sweep.rung.rung,
+            target=sweep.rung.target,
+            source=sweep.rung.source,
+            against=base.rung.rung,
+            paired=self._paired(sweep, base),
+            agreed=_agreed(sweep, base),
+            n=self.count,
+            noise_agreed=min(known) if known else -1,
+            outputs=tuple(
+                difference(sweep.samples, name, base.samples, other)
+                for name, other in pairs.items()
+            ),
+            unmatched=unmatched,
+            vanished=vanished(drops),
+            worst_classes=tuple(d for d in drops if d.right_after < d.right_before)[:5],
+        )
+
+    def _paired(self, sweep: Sweep, base: Sweep) -> Paired | None:
+        """The drop; ``None`` without labels or when a score is not finite."""
+        if self.labels is None or sweep.bad_scores or base.bad_scores:
+            return None
+        step = base.rung.rung == ONNX_INT8
+        return paired(
+            base.scores,
+            sweep.scores,
+            groups=self.groups,
+            scale=getattr(self.task, "scale", 1.0),
+            higher_is_better=self.task.higher_is_better,
+            bounds=getattr(self.task, "bounds", None),
+            margin=self.request.device_drop if step else self.request.max_drop,
+            seed=self.request.seed,
+        )

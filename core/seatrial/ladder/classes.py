@@ -1,0 +1,98 @@
+"""What accuracy by class tells: a baseline at chance level, shifted labels, a class that vanished.
+
+Source of the chance-level test: J. L. Fleiss, J. Cohen and B. S. Everitt, "Large sample standard
+errors of kappa and weighted kappa", Psychological Bulletin 72 (1969) 323-327.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from seatrial.tasks.base import Task
+from seatrial.tasks.classify import Classify
+
+from .records import Baseline, ClassDrop
+from .sweep import SHIFTS, Sweep
+
+#: A class needs this many samples, of which the reference got ``LEAST_RIGHT`` right, to vanish.
+LEAST_SAMPLES, LEAST_RIGHT = 5, 4
+
+#: It has vanished when at most this share of what was right still is. Were each right answer
+#: lost with a probability of 10 %, four of four would go in one of 10,000 such classes.
+VANISHED = 0.1
+
+#: Labels are called shifted when the shift makes at least this many points more right ...
+SHIFT_POINTS = 10.0
+#: ... and that is beyond chance by this many standard deviations.
+SHIFT_SIGMAS = 4.0
+
+
+def class_drops(targets: Sequence[int], before: Sweep, after: Sweep) -> tuple[ClassDrop, ...]:
+    """Right answers per class in both rungs, the largest loss first."""
+    n: Counter[int] = Counter(targets)
+    first: Counter[int] = Counter()
+    second: Counter[int] = Counter()
+    for target, old, new in zip(targets, before.classes, after.classes, strict=True):
+        first[target] += old == target
+        second[target] += new == target
+    drops = [
+        ClassDrop(index=c, n=n[c], right_before=first[c], right_after=second[c]) for c in sorted(n)
+    ]
+    return tuple(sorted(drops, key=lambda d: d.right_after - d.right_before))
+
+
+def vanished(drops: Sequence[ClassDrop]) -> tuple[ClassDrop, ...]:
+    """Classes that the reference recognises and the candidate no longer does."""
+    return tuple(
+        d
+        for d in drops
+        if d.n >= LEAST_SAMPLES
+        and d.right_before >= LEAST_RIGHT
+        and d.right_before >= d.n / 2
+        and d.right_after <= VANISHED * d.right_before
+    )
+
+
+def baseline(sweep: Sweep | None, task: Task, labels: Sequence[Any] | None) -> Baseline | None:
+    """Whether the float baseline knows anything, and whether its labels are off by one."""
+    if sweep is None or labels is None or not isinstance(task, Classify) or not sweep.classes:
+        return None
+    n = len(labels)
+    targets = [task.target(label) for label in labels]
+    expected, excess = _chance(targets, sweep.classes)
+    shift = max(SHIFTS, key=lambda s: sweep.shifted[s])
+    old, new = sweep.shifted[0], sweep.shifted[shift]
+    off = 100.0 * (new - old) / n >= SHIFT_POINTS and new - old >= SHIFT_SIGMAS * math.sqrt(
+        new + old
+    )
+    return Baseline(
+        rung=sweep.rung.rung,
+        expected=100.0 * expected,
+        excess=excess,
+        classes=len(set(targets)),
+        shift=shift if off else 0,
+        shifted=100.0 * new / n if off else 100.0 * old / n,
+    )
+
+
+def _chance(targets: Sequence[int], predicted: Sequence[int]) -> tuple[float, float]:
+    """Accuracy expected of guesses with the same class shares, and how far above it we are.
+
+    With labels of one class only every constant guess is right; then nothing can be told, and
+    the accuracy counts as ``0`` standard deviations above chance.
+
+    Returns:
+        (expected share, excess in standard deviations under independence)
+    """
+    n = len(targets)
+    p, q = Counter(targets), Counter(predicted)
+    expected = sum(p[c] * q[c] for c in p) / n**2
+    spread = sum(p[c] * q[c] * (p[c] + q[c]) for c in p) / n**3
+    variance = (expected + expected**2 - spread) / n
+    observed = sum(t == c for t, c in zip(targets, predicted, strict=True)) / n
+    if variance <= 1e-15:
+        return expected, 0.0
+    return expected, (observed - expected) / math.sqrt(variance)

@@ -1,0 +1,94 @@
+"""How far the outputs of two rungs lie apart, output by output and sample by sample."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from seatrial.samples import Samples
+
+from .records import OutputDifference
+
+
+def match(candidate: Samples, reference: Samples) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Which output of the reference each output of the candidate is compared with.
+
+    By name; when no name is shared and the numbers are equal, by position (PyTorch's outputs and
+    those of some runtimes have names of their own).
+
+    Returns:
+        (candidate's name -> reference's name, names that have no partner)
+    """
+    shared = [n for n in candidate.names if n in reference.names]
+    if not shared and len(candidate.names) == len(reference.names):
+        return dict(zip(candidate.names, reference.names, strict=True)), ()
+    alone = [n for n in (*candidate.names, *reference.names) if n not in shared]
+    return {n: n for n in shared}, tuple(alone)
+
+
+def difference(candidate: Samples, name: str, reference: Samples, other: str) -> OutputDifference:
+    """Compare one output over all samples; one sample is in memory at a time."""
+    tally = _Tally()
+    for i in range(candidate.count):
+        tally.add(i, candidate.one(name, i), reference.one(other, i))
+    return tally.result(name)
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.cosines = 0.0
+        self.least, self.worst = math.inf, -1
+        self.largest = 0.0
+        self.signal = self.noise = 0.0
+        self.compared = self.misshapen = self.nonfinite = 0
+        self.floating = False
+
+    def add(self, i: int, candidate: Any, reference: Any) -> None:
+        import numpy as np
+
+        a, b = np.asarray(candidate), np.asarray(reference)
+        self.floating |= b.dtype.kind == "f"
+        if [d for d in a.shape if d != 1] != [d for d in b.shape if d != 1]:
+            self.misshapen += 1
+            return
+        a, b = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
+        if not (np.isfinite(a).all() and np.isfinite(b).all()):
+            self.nonfinite += 1
+            return
+        self.compared += 1
+        apart = np.abs(a - b)
+        self.largest = max(self.largest, float(apart.max(initial=0.0)))
+        self.signal += float(b @ b)
+        self.noise += float(apart @ apart)
+        cosine = _cosine(a, b)
+        self.cosines += cosine
+        if cosine < self.least:
+            self.least, self.worst = cosine, i
+
+    def result(self, name: str) -> OutputDifference:
+        known = self.compared > 0
+        told = known and 0 < self.noise < math.inf and 0 < self.signal < math.inf
+        return OutputDifference(
+            output=name,
+            cosine_min=self.least if known else None,
+            cosine_mean=self.cosines / self.compared if known else None,
+            max_abs=self.largest if known else None,
+            sqnr_db=10 * math.log10(self.signal / self.noise) if told else None,
+            identical=known and self.largest == 0.0 and not (self.misshapen or self.nonfinite),
+            floating=self.floating,
+            compared=self.compared,
+            misshapen=self.misshapen,
+            worst=self.worst,
+        )
+
+
+def _cosine(a: Any, b: Any) -> float:
+    """Cosine of the angle between two vectors; 1 for two zero vectors, 0 if only one is zero."""
+    import numpy as np
+
+    # Scaled first: the square of a large float would overflow.
+    first, second = float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0))
+    if first == 0.0 or second == 0.0:
+        return float(first == second)
+    a, b = a / first, b / second
+    return float(np.clip(a @ b / math.sqrt(float(a @ a) * float(b @ b)), -1.0, 1.0))

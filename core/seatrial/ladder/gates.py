@@ -1,0 +1,282 @@
+"""From the judge's numbers to the rows of the ladder, each with a gate and a sentence.
+
+Pure functions: the same numbers give the same rows. A gate passes only on evidence: a figure that
+is missing, not finite or not precise enough is ``fail`` or ``not proven``, never ``pass``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from seatrial.codec import record
+from seatrial.options import SLA
+from seatrial.report import rows
+from seatrial.verdict.proportions import clopper_pearson
+from seatrial.verdict.stats import Paired
+
+from .health import FAIL, NONE, PASS, UNPROVEN, Gate, broken, doubts
+from .records import (
+    DEVICE_FLOAT,
+    DEVICE_INT8,
+    ONNX_FP32,
+    ONNX_INT8,
+    PYTORCH,
+    Comparison,
+    JudgeResult,
+    OutputDifference,
+    RungFacts,
+)
+
+#: Outputs this close are the same computation: two FP32 runtimes differ by 90 dB or more, FP16 by
+#: about 65, BF16 by about 45, INT8 by 15 to 45.
+EQUAL_DB = 80.0
+
+
+@record
+class Graded:
+    """One row of the ladder and the code of the rule that decided it."""
+
+    row: dict[str, Any]
+    code: str
+
+
+def grade(result: JudgeResult, sla: SLA) -> tuple[Graded, ...]:
+    """All rows of a ladder, the rungs from the bottom up.
+
+    Args:
+        result: from the judge.
+        sla: with its defaults filled in.
+    """
+    graded = []
+    for facts in result.rungs:
+        steps = [c for c in result.comparisons if _key(c) == _key(facts)]
+        if not steps:
+            graded.append(_alone(facts, result))
+        for step in steps:
+            graded.append(_step(step, facts, result, sla))
+            graded += [_output_row(step, output) for output in step.outputs]
+    return tuple(graded)
+
+
+def _key(of: RungFacts | Comparison) -> tuple[str, str | None, str | None]:
+    return of.rung, of.target, of.source
+
+
+def _facts(result: JudgeResult, rung: str, source: str | None = None) -> RungFacts | None:
+    for facts in result.rungs:
+        if facts.rung == rung and (rung != ONNX_INT8 or facts.source == source):
+            return facts
+    return None
+
+
+def _alone(facts: RungFacts, result: JudgeResult) -> Graded:
+    """The bottom rung: nothing to compare with, but it can be broken by itself."""
+    gate = broken(facts, None) or doubts(facts, result)
+    if gate is None:
+        gate = Gate(gate=NONE, code="ladder.baseline", reason="the baseline")
+    return Graded(row=_row(facts, None, result, gate, None), code=gate.code)
+
+
+def _step(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -> Graded:
+    base = _facts(result, step.against, step.source)
+    gate = broken(facts, base, step)
+    limit = sla.device_drop if step.against == ONNX_INT8 else sla.max_drop
+    if gate is None and base is not None and (below := broken(base, None)) is not None:
+        text = f"nothing to compare with: {step.against} itself is broken: {below.reason}"
+        gate = Gate(gate=UNPROVEN, code="ladder.reference", reason=text)
+    if gate is None and facts.rung == ONNX_FP32:
+        gate = doubts(facts, result)
+    if gate is None:
+        gate = _judged(step, facts, result, sla)
+    return Graded(row=_row(facts, step, result, gate, limit), code=gate.code)
+
+
+def _judged(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -> Gate:
+    """The gate of a step whose numbers are sound."""
+    if step.rung in (ONNX_FP32, DEVICE_FLOAT):
+        gate = _float_step(step, facts)
+    elif step.against == ONNX_FP32 and equal(step.outputs):
+        text = "its outputs are those of the float model: what ran is not INT8"
+        gate = Gate(gate=FAIL, code="ladder.not-int8", reason=text)
+    else:
+        gate = _int8_equality(step, result)
+    if gate is not None:
+        return gate
+    limit = sla.device_drop if step.against == ONNX_INT8 else sla.max_drop
+    if step.paired is None:
+        return agreement_gate(step, sla.accept_agreement)
+    return drop_gate(step.paired, limit if limit is not None else 0.0, step)
+
+
+def equal(outputs: Sequence[OutputDifference]) -> bool:
+    """Whether all float outputs are numerically the same computation's."""
+    floats = [o for o in outputs if o.floating]
+    return bool(floats) and all(_same(o) for o in floats)
+
+
+def _same(output: OutputDifference) -> bool:
+    return output.identical or (output.sqnr_db is not None and output.sqnr_db >= EQUAL_DB)
+
+
+def _float_step(step: Comparison, facts: RungFacts) -> Gate | None:
+    """Float against float: equal within rounding, or judged by the drop if a precision is lower."""
+    beyond = _beyond(step, ())
+    if beyond and (step.against == PYTORCH or facts.precision in ("", "FP32")):
+        return Gate(gate=FAIL, code="ladder.noise", reason=beyond)
+    if equal(step.outputs):
+        apart = max(o.max_abs or 0.0 for o in step.outputs if o.floating)
+        text = f"equal within float rounding (largest difference {apart:.1e})"
+        return Gate(gate=PASS, code="ladder.equal", reason=text)
+    if step.against != PYTORCH and facts.precision != "FP32":
+        return None
+    worst = min((o for o in step.outputs if not _same(o)), key=lambda o: o.sqnr_db or 0.0)
+    size = "has no signal to compare" if worst.sqnr_db is None else f"{worst.sqnr_db:.0f} dB"
+    text = (
+        f"output {worst.output!r} differs by more than float rounding ({size}; two FP32 runs "
+        f"reach {EQUAL_DB:.0f} dB or more): it is another computation, or a lower precision ran"
+    )
+    return Gate(gate=FAIL, code="ladder.not-equal", reason=text)
+
+
+def _int8_equality(step: Comparison, result: JudgeResult) -> Gate | None:
+    """A device's INT8 against the same Q/DQ on the reference: more than rounding apart?
+
+    Two INT8 kernels may round differently, so some classes flip. They may not flip more than the
+    noise floor and more than quantisation itself did: then another model runs.
+    """
+    if step.rung != DEVICE_INT8 or step.against != ONNX_INT8:
+        return None
+    quantised = [
+        c.n - c.agreed
+        for c in result.comparisons
+        if c.rung == ONNX_INT8 and c.source == step.source and c.agreed >= 0
+    ]
+    beyond = _beyond(step, quantised)
+    return Gate(gate=FAIL, code="ladder.noise", reason=beyond) if beyond else None
+
+
+def _beyond(step: Comparison, allowed: Sequence[int]) -> str:
+    """Why a step disagrees by more than the noise floor (and the other counts allowed), or ``""``.
+
+    Shares are compared by their exact 95 % intervals. Without a measured floor there is no claim.
+    """
+    floors = [*allowed, *([step.n - step.noise_agreed] if step.noise_agreed >= 0 else [])]
+    if step.agreed < 0 or not floors:
+        return ""
+    apart, floor = step.n - step.agreed, max(floors)
+    if clopper_pearson(apart, step.n)[0] <= clopper_pearson(floor, step.n)[1]:
+        return ""
+    return (
+        f"{apart} of {step.n} samples change class against {step.against}; "
+        f"the noise floor is {floor}: this step is not the same computation"
+    )
+
+
+def agreement_gate(step: Comparison, accepted: float | None) -> Gate:
+    """Without labels: what agreement shows, and whether the user takes it for an answer."""
+    if step.agreed < 0:
+        text = "no labels and no class scores: likeness of outputs proves no accuracy"
+        return Gate(gate=UNPROVEN, code="accuracy.no-labels", reason=text)
+    low, high = (100 * x for x in clopper_pearson(step.agreed, step.n))
+    share = (
+        f"{100 * step.agreed / step.n:.2f} % of {step.n} samples keep their class against "
+        f"{step.against} (95 % interval {low:.2f} to {high:.2f})"
+    )
+    if accepted is None:
+        text = f"no labels: {share}, which proves sameness, not accuracy"
+        return Gate(gate=UNPROVEN, code="accuracy.no-labels", reason=text)
+    text = f"agreement accepted instead of labels: {share}; {accepted:g} % is asked"
+    gate = PASS if low >= accepted else FAIL if high < accepted else UNPROVEN
+    return Gate(gate=gate, code="accuracy.agreement", reason=text)
+
+
+def drop_gate(drop: Paired, limit: float, step: Comparison) -> Gate:
+    """Non-inferiority: the whole 95 % interval of the drop lies at or below the limit."""
+    if step.vanished:
+        lost = step.vanished[0]
+        text = (
+            f"class {lost.index} vanished: {lost.right_before} of {lost.n} were right, "
+            f"{lost.right_after} are left"
+            + (f"; {len(step.vanished)} classes vanished" if len(step.vanished) > 1 else "")
+        )
+        return Gate(gate=FAIL, code="accuracy.class-vanished", reason=text)
+    if drop.ci95 is None:
+        text = f"a drop of {drop.drop:.2f} points without an interval: {drop.reason}"
+        return Gate(gate=UNPROVEN, code="accuracy.too-little", reason=text)
+    low, high = drop.ci95
+    verb = f"loses {drop.drop:.2f}" if drop.drop >= 0 else f"gains {-drop.drop:.2f}"
+    text = (
+        f"{verb} points against {step.against} (95 % interval of the loss {low:.2f} to "
+        f"{high:.2f}, {drop.n} {drop.unit}); the limit is {limit:.2f}"
+    )
+    if high <= limit:
+        return Gate(gate=PASS, code="accuracy.drop", reason=text)
+    if low > limit:
+        return Gate(gate=FAIL, code="accuracy.drop", reason=text)
+    return Gate(gate=UNPROVEN, code="accuracy.drop", reason=f"{text}; {wanted(drop)}")
+
+
+def wanted(drop: Paired) -> str:
+    """How much more data would decide, in words."""
+    if drop.needed < 0:
+        return f"at this drop no number of {drop.unit} would prove it"
+    if drop.needed == 0:
+        return f"more {drop.unit} are needed"
+    sure = f" ({drop.needed_sure:,} for an 80 % chance)" if drop.needed_sure > drop.needed else ""
+    return f"about {drop.needed:,} {drop.unit} would be needed{sure}"
+
+
+def _row(
+    facts: RungFacts, step: Comparison | None, result: JudgeResult, gate: Gate, limit: float | None
+) -> dict[str, Any]:
+    drop = step.paired if step else None
+    agreed = 100.0 * step.agreed / step.n if step and step.agreed >= 0 else None
+    short = gate.gate == UNPROVEN and drop is not None and drop.needed > 0
+    return rows.ladder(
+        facts.rung,
+        target=facts.target,
+        source=facts.source,
+        against=step.against if step else None,
+        ran_on=facts.ran_on,
+        artifact=facts.artifact,
+        metric=facts.metric or "agreement",
+        unit=facts.unit,
+        value=facts.value if facts.metric else agreed,
+        drop=drop.drop if drop else None,
+        limit=limit if drop else None,
+        ci95=list(drop.ci95) if drop and drop.ci95 else None,
+        n=facts.n,
+        groups=result.groups or None,
+        n_needed=drop.needed if short and drop else None,
+        agreement=agreed,
+        gate=gate.gate,
+        reason=gate.reason,
+    )
+
+
+def _output_row(step: Comparison, output: OutputDifference) -> Graded:
+    """One output branch by itself: figures to read, no gate (what is broken fails the step)."""
+    figures = []
+    if output.cosine_mean is not None:
+        figures.append(f"mean cosine {output.cosine_mean:.6f}")
+    if output.max_abs is not None:
+        figures.append(f"largest difference {output.max_abs:.3g}")
+    if output.sqnr_db is not None:
+        figures.append(f"signal to quantisation noise {output.sqnr_db:.1f} dB")
+    if output.worst >= 0 and not output.identical:
+        figures.append(f"worst at sample {output.worst}")
+    text = ", ".join(figures) or "no sample could be compared"
+    row = rows.ladder(
+        step.rung,
+        target=step.target,
+        source=step.source,
+        against=step.against,
+        metric="cosine",
+        unit="",
+        value=output.cosine_min,
+        n=output.compared,
+        gate=NONE,
+        reason=f"output {output.output!r}: {text}",
+    )
+    return Graded(row=row, code="ladder.output")

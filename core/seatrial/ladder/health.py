@@ -1,0 +1,113 @@
+"""What makes a rung worthless whatever its metric says, and a baseline not worth the name."""
+
+from __future__ import annotations
+
+from seatrial.codec import record
+
+from .records import Comparison, JudgeResult, RungFacts
+
+PASS, FAIL, UNPROVEN, NONE = "pass", "fail", "not proven", "not applicable"
+
+#: With fewer samples one class for all of them may be honest.
+LEAST_FOR_CONSTANT = 10
+
+#: Standard deviations above guessing that a baseline must reach ...
+SIGMAS = 2.0
+#: ... or else it is at chance level; with fewer samples than this it merely cannot be told.
+LEAST_FOR_CHANCE = 30
+
+
+@record
+class Gate:
+    """The outcome of one rule: ``code`` is its stable name, ``reason`` one sentence."""
+
+    gate: str
+    code: str
+    reason: str
+
+
+def broken(facts: RungFacts, base: RungFacts | None, step: Comparison | None = None) -> Gate | None:
+    """Why a rung's outputs are no answer at all, or ``None``.
+
+    Args:
+        facts: the rung.
+        base: what it is judged against: an output that is constant there may be so here.
+        step: their comparison, for shapes and missing outputs.
+    """
+    for code, text in (
+        ("ladder.nonfinite", _nonfinite(facts)),
+        ("ladder.shape", _misshapen(step)),
+        ("ladder.constant", _constant(facts, base)),
+    ):
+        if text:
+            return Gate(gate=FAIL, code=code, reason=text)
+    return None
+
+
+def _nonfinite(facts: RungFacts) -> str:
+    if bad := [o for o in facts.outputs if o.nonfinite]:
+        first = max(bad, key=lambda o: o.samples)
+        return (
+            f"output {first.output!r} holds {first.nonfinite:,} NaN or infinite numbers "
+            f"in {first.samples} of {facts.n} samples"
+        )
+    if facts.bad_scores:
+        return f"the metric is not finite for {facts.bad_scores} of {facts.n} samples"
+    return ""
+
+
+def _misshapen(step: Comparison | None) -> str:
+    if step is None:
+        return ""
+    if step.unmatched:
+        return f"only one of it and {step.against} has the output {step.unmatched[0]!r}"
+    for output in step.outputs:
+        if output.misshapen:
+            return (
+                f"output {output.output!r} has another shape than in {step.against} "
+                f"for {output.misshapen} of {step.n} samples"
+            )
+    return ""
+
+
+def _constant(facts: RungFacts, base: RungFacts | None) -> str:
+    same = [o.output for o in facts.outputs if o.constant]
+    if same and len(same) == len(facts.outputs):
+        return f"all {facts.n} samples give the same output: it does not depend on its input"
+    moving = {o.output for o in base.outputs if not o.constant} if base else set()
+    if stuck := [name for name in same if name in moving]:
+        return (
+            f"output {stuck[0]!r} is the same for all {facts.n} samples, which it is not in "
+            f"{base.rung if base else ''}"
+        )
+    varied = base is not None and base.classes_given > 1
+    if facts.classes_given == 1 and varied and facts.n >= LEAST_FOR_CONSTANT:
+        return f"all {facts.n} samples get the same class"
+    return ""
+
+
+def doubts(facts: RungFacts, result: JudgeResult) -> Gate | None:
+    """Why the float baseline cannot serve as one: labels shifted, or no better than guessing."""
+    baseline = result.baseline
+    if baseline is None or baseline.rung != facts.rung or facts.value is None:
+        return None
+    if baseline.shift:
+        text = (
+            f"labels are off by one: {facts.value:.1f} % right as given, {baseline.shifted:.1f} % "
+            f"with {baseline.shift:+d} (label_offset = {baseline.shift:+d}?)"
+        )
+        return Gate(gate=FAIL, code="baseline.labels-shifted", reason=text)
+    if baseline.classes == 1:
+        text = "all test samples have the same label: a constant answer would score as well"
+        return Gate(gate=UNPROVEN, code="baseline.one-class", reason=text)
+    if baseline.excess >= SIGMAS:
+        return None
+    text = (
+        f"the float model is at chance level: {facts.value:.1f} % right, guessing with its own "
+        f"class shares gives {baseline.expected:.1f} %: labels, preprocessing or class order "
+        "do not fit the model"
+    )
+    if facts.n < LEAST_FOR_CHANCE:
+        text += f" (or {facts.n} samples are too few to tell)"
+        return Gate(gate=UNPROVEN, code="baseline.chance", reason=text)
+    return Gate(gate=FAIL, code="baseline.chance", reason=text)
