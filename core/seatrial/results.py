@@ -264,6 +264,8 @@ class Description:
         seconds_per_compile: rough cost, for forecasts; 0: unknown.
         seconds_per_sample: rough cost of one inference; 0: unknown.
         schemes: recipes that ``seatrial_quantize`` offers, the default first.
+        int8_forms: what ``seatrial_build_int8`` is worth being tried with: ``qdq`` (a portable
+            Q/DQ model), ``float`` (its own calibration of the float model), or both.
         hardware_run: "DATE, DEVICE" of the last run on real hardware, or "never", "not needed".
     """
 
@@ -277,6 +279,7 @@ class Description:
     seconds_per_compile: float = 0.0
     seconds_per_sample: float = 0.0
     schemes: tuple[str, ...] = ()
+    int8_forms: tuple[str, ...] = ("qdq",)
     hardware_run: str = "never"
 
 

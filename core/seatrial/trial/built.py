@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
 from seatrial.codec import encode
+from seatrial.report import rows
 
 if TYPE_CHECKING:
     from seatrial.isolation import Outcome
@@ -25,12 +26,12 @@ def claimed(static: r.StaticReport | None) -> dict[str, Any] | None:
     if static is None:
         return None
     counts = Counter(c.claim.value for c in static.claims)
-    return {
-        "counts": {claim.value: counts.get(claim.value, 0) for claim in r.Claim},
-        "claims": [encode(c) for c in static.claims if c.claim is not r.Claim.LISTED],
-        "sources": sorted({c.source for c in static.claims}),
-        "notes": list(static.notes),
-    }
+    return rows.claimed(
+        **{claim.value: counts.get(claim.value, 0) for claim in r.Claim},
+        claims=[encode(c) for c in static.claims if c.claim is not r.Claim.LISTED],
+        sources=sorted({c.source for c in static.claims}),
+        notes=list(static.notes),
+    )
 
 
 def honest(report: r.CompileReport) -> r.CompileReport:
@@ -88,17 +89,17 @@ def column(
     report = outcome.result if outcome is not None else None
     fault = outcome.fault if outcome is not None else None
     notes = [*(report.notes if report else ()), *([note] if note else [])]
-    return {
-        "verdict": (report.verdict if report else r.Verdict.UNKNOWN).value,
-        "depth": report.depth.value if report else None,
-        "structure_only": structure_only,
-        "precision": precision,
-        "placements": placement_counts(report.placements if report else ()),
-        "artifact": dict(artifact) if artifact else None,
-        "seconds": round(outcome.seconds, 3) if outcome is not None else None,
-        "notes": notes,
-        "fault": None if fault is None else encode(fault),
-    }
+    return rows.built_precision(
+        (report.verdict if report else r.Verdict.UNKNOWN).value,
+        depth=report.depth.value if report else None,
+        structure_only=structure_only,
+        precision=precision,
+        placements=placement_counts(report.placements if report else ()),
+        artifact=dict(artifact) if artifact else None,
+        seconds=round(outcome.seconds, 3) if outcome is not None else None,
+        notes=notes,
+        fault=None if fault is None else encode(fault),
+    )
 
 
 def overall(fp32: dict[str, Any], int8: dict[str, Any] | None) -> str:
@@ -160,10 +161,10 @@ def assemble(
         int8: likewise; ``None`` when INT8 was not asked for.
         findings: with the precision (``fp32`` or ``int8``) that each belongs to.
     """
-    return {
-        "verdict": overall(fp32, int8),
-        "depth": fp32["depth"],
-        "fp32": fp32,
-        "int8": int8,
-        "findings": [{"precision": precision, **encode(f)} for precision, f in findings],
-    }
+    return rows.built(
+        overall(fp32, int8),
+        depth=fp32["depth"],
+        fp32=fp32,
+        int8=int8,
+        findings=[{"precision": precision, **encode(f)} for precision, f in findings],
+    )

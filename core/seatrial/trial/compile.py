@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
-from seatrial.codec import encode
+from seatrial.report import rows
 from seatrial.trial import built
 
 if TYPE_CHECKING:
@@ -133,16 +133,9 @@ def _artifact(trial: Trial, outcome: Outcome[r.CompileReport]) -> dict[str, Any]
     if report is None or report.artifact is None:
         return None
     ref = trial.runner.adopt(outcome, report.artifact)
-    return {"format": report.artifact.format, "sha256": ref.sha256, "bytes": ref.bytes}
+    return rows.artifact(report.artifact.format, ref.sha256, ref.bytes)
 
 
 def _left(budget_s: float | None, spent_s: float = 0.0) -> float:
     """A deadline for the next call: the budget's rest, but time enough to start a child."""
     return 0.0 if budget_s is None else max(5.0, budget_s - spent_s)
-
-
-def availability(state: TargetState) -> dict[str, Any] | None:
-    """The ``availability`` object of a target."""
-    if state.availability is not None:
-        return dict(encode(state.availability))
-    return None

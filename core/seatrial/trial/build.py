@@ -1,0 +1,269 @@
+"""The builds of each target: float pinned to FP32, the runtime's own choice, and INT8.
+
+When a target can be given INT8 in more than one way (a portable Q/DQ model, its own calibration),
+each is built, run on the target over held-out calibration data, and the closest to the float
+model goes forward. The choice is frozen before the test set is opened.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from seatrial import results as r
+from seatrial.codec import encode
+from seatrial.quantize import bakeoff
+from seatrial.quantize.types import Score
+from seatrial.report import rows
+from seatrial.trial.child import ScoreOutputsRequest
+from seatrial.trial.quantise import Portable, Split
+
+if TYPE_CHECKING:
+    from seatrial.trial.context import Trial
+    from seatrial.trial.targets import TargetState
+
+NATIVE = "native"
+
+
+@dataclasses.dataclass
+class Piece:
+    """One artefact that can be loaded and run.
+
+    Attributes:
+        label: short name, ``device-int8``.
+        precision: as the request asked (``fp32``, ``native``, ``int8``).
+        stated: as the backend stated (``FP32``, ``BF16``, ``INT8``).
+        source: of INT8: ``qdq:DIGEST`` or ``native``.
+    """
+
+    label: str
+    ref: r.Ref
+    artifact: r.Artifact
+    precision: str
+    stated: str
+    build_s: float
+    source: str = ""
+    layout: str = ""
+    method: str = ""
+    int8: r.Int8Build | None = None
+    score: Score | None = None
+    notes: tuple[str, ...] = ()
+
+    def load(
+        self, state: TargetState, *, threads: int, profile: bool = False, options: Any = None
+    ) -> r.LoadRequest:
+        """The request that loads it."""
+        return r.LoadRequest(
+            artifact=self.ref,
+            format=self.artifact.format,
+            target=state.target.id if state.target else "",
+            precision=self.precision,
+            threads=threads,
+            profile=profile,
+            inputs=self.artifact.inputs,
+            outputs=self.artifact.outputs,
+            options=dict(options or {}),
+        )
+
+
+def build_float(
+    trial: Trial, state: TargetState, precision: str, shapes: Mapping[str, tuple[int, ...]]
+) -> Piece | None:
+    """The float artefact (``fp32`` or ``native``), or ``None`` with the fault in the state."""
+    if not state.offers("seatrial_build"):
+        return None
+    request = r.BuildRequest(
+        model=trial.model.ref,
+        target=state.target.id if state.target else "",
+        precision=precision,
+        shapes=dict(shapes),
+        options=dict(trial.options(state)),
+    )
+    outcome = trial.call(state, "seatrial_build", request, [request.model])
+    result: r.Build | None = outcome.result
+    if result is None:
+        trial.blame(state, outcome.fault, decisive=precision == "fp32")
+        return None
+    return Piece(
+        label=f"float-{precision}",
+        ref=trial.runner.adopt(outcome, result.artifact),
+        artifact=result.artifact,
+        precision=precision,
+        stated=result.precision,
+        build_s=outcome.seconds,
+        notes=result.notes,
+    )
+
+
+def build_int8(
+    trial: Trial,
+    state: TargetState,
+    portable: Portable | None,
+    data: Split,
+    reference: r.Ref | None,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Piece | None:
+    """The INT8 artefact that goes forward, or ``None`` with the reason in the state.
+
+    Args:
+        trial: the command at work.
+        state: the target.
+        portable: the bake-off of the target's dialect.
+        data: calibration data, for the target's own calibration and for the choice.
+        reference: float outputs over the held-out samples; ``None``: no choice can be judged.
+        shapes: static shapes.
+    """
+    if not state.offers("seatrial_build_int8"):
+        state.facts["int8"] = rows.int8("", notes=["the backend offers no INT8 build"])
+        return None
+    forms = state.description.int8_forms if state.description else ()
+    pieces = []
+    if "qdq" in forms and portable is not None and portable.chosen and portable.chosen.ref:
+        source = f"qdq:{portable.chosen.ref.sha256[:16]}"
+        pieces.append(_int8(trial, state, portable.chosen.ref, "qdq", source, None, shapes))
+    if "float" in forms and (trial.clock.left_s > trial.clock.reserve_s or not pieces):
+        pieces.append(
+            _int8(trial, state, trial.model.ref, "float", NATIVE, data.whole, shapes)
+        )
+    built = [p for p in pieces if p is not None]
+    why_not = portable.why_not if portable is not None else ""
+    if not built:
+        fault = state.facts.get("int8_fault")
+        state.facts["int8"] = rows.int8(
+            "", notes=[why_not] if why_not else [], fault=encode(fault) if fault else None
+        )
+        return None
+    chosen, reason = _choose(trial, state, built, data, reference)
+    state.facts["int8"] = _int8_row(chosen, reason)
+    return chosen
+
+
+def _int8(
+    trial: Trial,
+    state: TargetState,
+    model: r.Ref,
+    form: str,
+    source: str,
+    calibration: r.Ref | None,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Piece | None:
+    request = r.Int8Request(
+        model=model,
+        target=state.target.id if state.target else "",
+        form=form,
+        calibration=calibration,
+        seed=trial.seed,
+        shapes=dict(shapes),
+        options=dict(trial.options(state)),
+    )
+    refs = [model, *([calibration] if calibration else [])]
+    outcome = trial.call(state, "seatrial_build_int8", request, refs, timeout_s=1800)
+    result: r.Int8Build | None = outcome.result
+    if result is None:
+        state.facts["int8_fault"] = outcome.fault
+        trial.blame(state, outcome.fault, decisive=False)
+        return None
+    return Piece(
+        label=f"int8-{form}",
+        ref=trial.runner.adopt(outcome, result.artifact),
+        artifact=result.artifact,
+        precision="int8",
+        stated="INT8",
+        build_s=outcome.seconds,
+        source=source,
+        method=result.method,
+        int8=result,
+        notes=result.notes,
+    )
+
+
+def _choose(
+    trial: Trial, state: TargetState, pieces: list[Piece], data: Split, reference: r.Ref | None
+) -> tuple[Piece, str]:
+    """The piece closest to the float model on the target itself, over held-out samples."""
+    if len(pieces) == 1 or reference is None:
+        return pieces[0], "the only INT8 build of this target"
+    for piece in pieces:
+        piece.score = _score_on_target(trial, state, piece, data, reference)
+    entries = [
+        bakeoff.Entry(name=f"{state.id}:{p.source.partition(':')[0]}", score=p.score)
+        for p in pieces
+        if p.score is not None
+    ]
+    choice = bakeoff.choose(entries)
+    state.facts["int8_candidates"] = [
+        rows.candidate(
+            f"{state.id}:{p.source.partition(':')[0]}",
+            source=state.plugin.id,
+            scheme=p.method,
+            sha256=p.ref.sha256,
+            scores=None
+            if p.score is None
+            else {k: getattr(p.score, k) for k in ("agreement", "cosine", "sqnr_db", "kl")},
+            n=p.score.n if p.score else 0,
+            chosen=f"{state.id}:{p.source.partition(':')[0]}" == choice.name,
+            reason=choice.reasons.get(f"{state.id}:{p.source.partition(':')[0]}", "did not run"),
+        )
+        for p in pieces
+    ]
+    for piece in pieces:
+        if f"{state.id}:{piece.source.partition(':')[0]}" == choice.name:
+            return piece, choice.reason
+    return pieces[0], choice.reason
+
+
+def _score_on_target(
+    trial: Trial, state: TargetState, piece: Piece, data: Split, reference: r.Ref
+) -> Score | None:
+    outputs = run_once(trial, state, piece, data.whole, data.held_out)
+    if outputs is None:
+        return None
+    request = ScoreOutputsRequest(reference=reference, candidate=outputs, bytes=piece.ref.bytes)
+    outcome = trial.runner.task(
+        "seatrial.trial.child:score_outputs",
+        request,
+        refs=[reference, outputs],
+        limits=trial.limits(),
+    )
+    score: Score | None = outcome.result
+    return score
+
+
+def run_once(
+    trial: Trial,
+    state: TargetState,
+    piece: Piece,
+    samples: r.Ref,
+    indices: tuple[int, ...] | None = None,
+    *,
+    threads: int | None = None,
+) -> r.Ref | None:
+    """Run a piece over samples in a session of its own; ``None`` with the fault in the state."""
+    opened = trial.open(state, piece, threads=threads)
+    if opened.result is None:
+        trial.blame(state, opened.fault, decisive=False)
+        return None
+    handle = opened.result
+    try:
+        outcome = handle.run(
+            samples, indices, keep=True, batch=trial.batch, limits=trial.limits(state)
+        )
+        if outcome.result is None or outcome.result.outputs is None:
+            trial.blame(state, outcome.fault, decisive=False)
+            return None
+        return trial.runner.adopt(outcome, outcome.result.outputs)
+    finally:
+        handle.close()
+
+
+def _int8_row(piece: Piece, reason: str) -> rows.Row:
+    built = piece.int8
+    return rows.int8(
+        piece.source,
+        method=piece.method,
+        artifact=rows.artifact(piece.artifact.format, piece.ref.sha256, piece.ref.bytes),
+        int8_nodes=len(built.int8_nodes) if built else None,
+        float_nodes=list(built.float_nodes) if built else [],
+        notes=[*piece.notes, reason],
+    )

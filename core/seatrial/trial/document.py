@@ -1,0 +1,87 @@
+"""From what the stages learnt to the rows of the report. No decisions are made here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from seatrial.codec import encode
+from seatrial.report import rows
+
+if TYPE_CHECKING:
+    from seatrial.intake import Admitted
+    from seatrial.trial.targets import TargetState
+
+
+def model_row(admitted: Admitted) -> rows.Row:
+    """The model as it was read."""
+    facts = admitted.facts
+    return rows.model(
+        facts.path,
+        sha256=facts.sha256,
+        bytes=facts.bytes,
+        ir_version=facts.ir_version,
+        producer=facts.producer,
+        opsets=dict(facts.opsets),
+        inputs=[tensor_row(t) for t in facts.inputs],
+        outputs=[tensor_row(t) for t in facts.outputs],
+        nodes=len(facts.nodes),
+        op_types=dict(facts.op_types),
+        parameters=facts.parameters,
+        external_files=list(facts.external_files),
+    )
+
+
+def tensor_row(tensor: Any) -> rows.Row:
+    """One input or output of the model."""
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+
+
+def target_row(state: TargetState) -> rows.Row:
+    """Everything known of one target; the verdict is added by the judge."""
+    target = state.target
+    return rows.target(
+        state.id,
+        id=target.id if target else "",
+        plugin={
+            "id": state.plugin.id,
+            "dist": state.plugin.dist,
+            "version": state.plugin.version,
+        },
+        title=target.title if target else (state.description.title if state.description else ""),
+        kind=target.kind.value if target else "device",
+        machine_class=target.machine_class if target else "",
+        decides=state.decides,
+        availability=_availability(state),
+        claimed=state.facts.get("claimed"),
+        built=state.facts.get("built"),
+        ran=state.facts.get("ran"),
+        layout=state.facts.get("layout"),
+        int8=state.facts.get("int8"),
+        benchmark=list(state.facts.get("benchmark", ())),
+        fault=encode(state.fault) if state.fault else None,
+    )
+
+
+def _availability(state: TargetState) -> rows.Row | None:
+    if state.availability is None:
+        return None
+    row = dict(encode(state.availability))
+    if not row["install_hint"] and not row["usable"]:
+        hints = [state.target.install_hint if state.target else ""]
+        hints.append(state.description.install_hint if state.description else "")
+        row["install_hint"] = next((h for h in hints if h), "")
+    return row
+
+
+def fault_rows(states: list[TargetState]) -> list[rows.Row]:
+    """Every fault of every target, the ones inside its columns included, without repeats."""
+    found: list[rows.Row] = []
+    for state in states:
+        faults = [state.fault, *state.facts.get("faults", ())]
+        for fault in faults:
+            if fault is None:
+                continue
+            row = {"target": state.id, **encode(fault)}
+            if row not in found:
+                found.append(row)
+    return found
