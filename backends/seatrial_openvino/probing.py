@@ -1,0 +1,122 @@
+"""Whether a target can be used on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from seatrial.results import Availability
+
+from .targets import CAPS, INSTALL, cap_of, describe, device_of
+
+CPUINFO = Path("/proc/cpuinfo")
+
+#: Flags worth reporting: those that decide which kernels run.
+_TELLING = (
+    "sse4_2", "avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni",
+    "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm",
+    "bf16", "sve",
+)  # fmt: skip
+
+
+def probe(target: str) -> Availability:
+    """Whether one target can be used here, with versions, or why not."""
+    cap = cap_of(target)
+    flags = cpu_flags(CPUINFO)
+    telling = tuple(f for f in _TELLING if f in flags)
+    versions = _versions()
+    if cap:
+        missing = [f for f in cap.needs if f not in flags]
+        if missing:
+            return Availability(
+                usable=False,
+                reason=f"this CPU lacks {', '.join(missing)} and cannot act an {cap.machine_class}",
+                install_hint="run it on a CPU that has them",
+                versions=versions,
+                instruction_sets=telling,
+            )
+    try:
+        from .runtime import Runtime
+
+        runtime = Runtime(target)
+    except (ImportError, OSError) as error:
+        return Availability(
+            usable=False,
+            reason=f"import openvino failed: {error}",
+            install_hint=INSTALL,
+            versions=versions,
+        )
+    devices = tuple(runtime.core.available_devices)
+    wanted = device_of(target)
+    if not any(d == wanted or d.startswith(wanted + ".") for d in devices):
+        return Availability(
+            usable=False,
+            reason=f"OpenVINO sees no {wanted} here, only {', '.join(devices) or 'nothing'}",
+            install_hint=_hint(target),
+            versions=versions,
+            devices=devices,
+        )
+    told = tuple(_told(runtime.core, d) for d in devices)
+    capabilities = tuple(_property(runtime.core, wanted, "OPTIMIZATION_CAPABILITIES") or ())
+    return Availability(
+        usable=True,
+        versions=versions
+        | {"openvino build": str(runtime.ov.get_version())}
+        | _drivers(runtime.core, wanted),
+        devices=told,
+        instruction_sets=(*telling, *(f"openvino:{c}" for c in capabilities)),
+    )
+
+
+def cpu_flags(cpuinfo: Path) -> frozenset[str]:
+    """Feature flags of the first CPU; empty where the kernel does not tell."""
+    with contextlib.suppress(OSError):
+        for line in cpuinfo.read_text("utf-8", "replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("flags", "Features"):
+                return frozenset(value.split())
+    return frozenset()
+
+
+def emulated_here() -> tuple[str, ...]:
+    """The CPU variants that this machine can act."""
+    flags = cpu_flags(CPUINFO)
+    return tuple(f"CPU/{n}" for n, cap in CAPS.items() if flags.issuperset(cap.needs))
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("openvino", "nncf"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found | {"machine": platform.machine()}
+
+
+def _drivers(core: Any, device: str) -> dict[str, str]:
+    """Driver version of a GPU or an NPU; the CPU has none."""
+    if device == "CPU":
+        return {}
+    for name in ("NPU_DRIVER_VERSION", "GPU_DRIVER_VERSION"):
+        value = _property(core, device, name)
+        if value is not None:
+            return {f"{device} driver": str(value)}
+    return {}
+
+
+def _told(core: Any, device: str) -> str:
+    name = _property(core, device, "FULL_DEVICE_NAME")
+    return f"{device}: {name}" if name else device
+
+
+def _property(core: Any, device: str, name: str) -> Any:
+    """A device property, or ``None`` where the plugin has no such one."""
+    with contextlib.suppress(RuntimeError):
+        return core.get_property(device, name)
+    return None
+
+
+def _hint(target: str) -> str:
+    return next(t.install_hint for t in describe().targets if t.id == target)

@@ -1,0 +1,190 @@
+"""A live session: one compiled model, one request, synchronous."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.hookspecs import Job
+from seatrial.results import LoadRequest, Ran, TargetKind
+
+from . import graph as g
+from .artifacts import named
+from .layers import instruction_set, own_dispatch, runtime_layers
+from .names import Names, names_of
+from .runtime import Runtime
+from .targets import FORMAT, LEVELS
+
+PRECISIONS = ("fp32", "native", "int8")
+
+
+def load(request: LoadRequest, job: Job) -> OpenVinoSession:
+    """Load an artefact of this backend, or an ONNX model.
+
+    Raises:
+        ValueError: unknown format or precision, or a tap that the model has no tensor for.
+        RuntimeError: OpenVINO refuses the model.
+    """
+    if request.precision not in PRECISIONS:
+        raise ValueError(f"precision {request.precision!r}: there are {', '.join(PRECISIONS)}")
+    path = job.path(request.artifact)
+    runtime = Runtime(request.target)
+    if request.format == FORMAT:
+        model = runtime.read(path)
+        names = Names.beside(path)
+    elif request.format == "onnx":
+        model = runtime.read(path)
+        names = names_of(g.read(path), model)
+    else:
+        raise ValueError(f"format {request.format!r}: this backend loads {FORMAT} and onnx")
+    outputs = [name for name, _ in named(model.outputs, names.outputs)]
+    taps = add_taps(model, request.taps)
+    properties = runtime.properties(
+        request.precision,
+        request.options,
+        threads=request.threads,
+        streams=request.streams,
+        profile=request.profile,
+    )
+    compiled = runtime.compile(model, properties, runtime.device_name(request.options))
+    return OpenVinoSession(
+        runtime,
+        compiled,
+        names,
+        outputs={name: k for k, name in enumerate(outputs)} | taps,
+        profile=request.profile,
+        properties=properties,
+    )
+
+
+def add_taps(model: Any, taps: tuple[str, ...]) -> dict[str, int]:
+    """Make inner tensors outputs: tensor -> position among the outputs.
+
+    Raises:
+        ValueError: naming the tensors that the model does not have (folded or merged away).
+    """
+    present = {n: k for k, port in enumerate(model.outputs) for n in port.get_names()}
+    wanted = [t for t in dict.fromkeys(taps) if t not in present]
+    known = {
+        n
+        for operation in model.get_ordered_ops()
+        if operation.get_type_name() != "Result"
+        for port in operation.outputs()
+        for n in port.get_names()
+    }
+    missing = [t for t in wanted if t not in known]
+    if missing:
+        raise ValueError(
+            f"no tensor {', '.join(missing)} in the model as OpenVINO has it: unknown, or folded"
+            " or merged away"
+        )
+    for tap in wanted:
+        # two names may mean one tensor: it is then an output already
+        if any(tap in port.get_names() for port in model.outputs):
+            continue
+        model.add_outputs(tap)
+    return {
+        t: next(k for k, port in enumerate(model.outputs) if t in port.get_names()) for t in taps
+    }
+
+
+class OpenVinoSession:
+    """See :class:`seatrial.hookspecs.Session`.
+
+    Args:
+        runtime: OpenVINO for one target.
+        compiled: the compiled model.
+        names: labels by OpenVINO's names, and the ONNX interface.
+        outputs: output or tap name -> position.
+        profile: keep the times of every layer.
+        properties: what the model was compiled with.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        compiled: Any,
+        names: Names,
+        *,
+        outputs: Mapping[str, int],
+        profile: bool,
+        properties: Mapping[str, Any],
+    ) -> None:
+        self._runtime = runtime
+        self._compiled = compiled
+        self._names = names
+        self._outputs = dict(outputs)
+        self._profile = profile
+        self._properties = dict(properties)
+        self._inputs = {
+            name: (port, port.get_element_type().to_dtype())
+            for name, port in named(compiled.inputs, names.inputs)
+        }
+        self._times: dict[str, list[float]] = {}
+        self._request: Any = compiled.create_infer_request()
+
+    def run(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run once; inputs are not copied, outputs are.
+
+        Raises:
+            ValueError: other inputs than the model's, or another element type.
+        """
+        if feeds.keys() != self._inputs.keys():
+            raise ValueError(
+                f"inputs {sorted(feeds)} were given, {sorted(self._inputs)} are wanted"
+            )
+        ports = {}
+        for name, value in feeds.items():
+            port, dtype = self._inputs[name]
+            if value.dtype != dtype:
+                raise ValueError(f"input {name!r} is {value.dtype}, the model takes {dtype}")
+            ports[port] = value
+        results = self._request.infer(ports, share_inputs=True, share_outputs=False)
+        if self._profile:
+            self._keep_times()
+        return {name: results[k] for name, k in self._outputs.items()}
+
+    def _keep_times(self) -> None:
+        for layer in self._request.get_profiling_info():
+            if layer.status.name == "EXECUTED":
+                ms = layer.real_time.total_seconds() * 1e3
+                self._times.setdefault(layer.node_name, []).append(ms)
+
+    def ran(self) -> Ran:
+        """What ran, read from the compiled model; times only in a profiled session."""
+        layers = runtime_layers(self._compiled, self._names, self._times or None)
+        cap = self._runtime.cap
+        level = instruction_set(layers)
+        notes = [f"{key}={value}" for key, value in sorted(self._properties.items())]
+        notes.append(f"threads: {self._compiled_property('INFERENCE_NUM_THREADS')}")
+        if cap and level and LEVELS.index(level) > LEVELS.index(cap.level):
+            notes.append(f"{level} kernels ran although {cap.isa} was set: this is no {cap.level}")
+        if cap and (free := own_dispatch(layers)):
+            notes.append(
+                f"these kernels choose their instruction set themselves: {', '.join(free)}"
+            )
+        return Ran(
+            where=TargetKind.EMULATED if cap else TargetKind.DEVICE,
+            device=self._device(),
+            layers=layers,
+            instruction_set=level,
+            notes=tuple(notes),
+        )
+
+    def _compiled_property(self, name: str) -> str:
+        try:
+            return str(self._compiled.get_property(name))
+        except RuntimeError:
+            return "not told"
+
+    def _device(self) -> str:
+        try:
+            name = self._runtime.core.get_property(self._runtime.device, "FULL_DEVICE_NAME")
+        except RuntimeError:
+            return self._runtime.device
+        return f"{self._runtime.device}: {name}"
+
+    def close(self) -> None:
+        """Free the request and the compiled model."""
+        self._request = None
+        self._compiled = None
