@@ -1,0 +1,111 @@
+"""What ``backends`` prints: every backend and target, and how to get what is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from .safe import safe
+from .sheets import NAME, Sheet, columns
+
+if TYPE_CHECKING:
+    from seatrial.options import BackendRow, BackendsResult, TargetRow
+
+    from .draw import Page
+
+
+def show(result: BackendsResult, stream: TextIO) -> None:
+    """Print the list."""
+    from .draw import Page
+
+    page = Page(stream)
+    if not result.rows:
+        page.line("no backend is installed", indent=0)
+    page.sheet(_targets(result))
+    _packages(page, result)
+    _problems(page, result)
+    usable = [t.target for row in result.rows for t in row.targets if t.usable]
+    page.commands([f"seatrial check MODEL.onnx -b {usable[0]}"] if usable else ["seatrial demo"])
+    page.end()
+
+
+def lock(result: BackendsResult) -> str:
+    """Versions by name as TOML lines, sorted; the quoting is JSON's, which TOML shares."""
+    import json
+
+    lines = [
+        f"{json.dumps(safe(name))} = {json.dumps(safe(version))}\n"
+        for name, version in sorted(result.lock.items())
+    ]
+    return "".join(["# versions as found by 'seatrial backends --freeze'\n", *lines])
+
+
+def _targets(result: BackendsResult) -> Sheet:
+    rows: list[tuple[str, ...]] = []
+    for row in result.rows:
+        for target in row.targets:
+            marks = " *" if target.default else ""
+            rows.append(
+                (
+                    safe(target.target, NAME) + marks,
+                    _usable(target),
+                    safe(target.title, 40),
+                    target.kind.value,
+                    safe(_versions(target), 60),
+                )
+            )
+    heads = columns("target|usable|what| ?kind|versions")
+    notes = ["* run when no target is named"] if rows else []
+    return Sheet("Targets", heads, rows, notes)
+
+
+def _usable(target: TargetRow) -> str:
+    if target.fault is not None:
+        return target.fault.kind.value
+    return {True: "yes", False: "no", None: "not asked"}[target.usable]
+
+
+def _versions(target: TargetRow) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(target.versions.items()))
+
+
+def _packages(page: Page, result: BackendsResult) -> None:
+    rows: list[tuple[str, ...]] = [
+        (
+            safe(row.backend, NAME),
+            safe(f"{row.dist} {row.version}", 40),
+            safe(row.contract, 12),
+            str(len(row.hooks)) if row.hooks else "-",
+            safe(row.hardware_run, 40),
+        )
+        for row in result.rows
+    ]
+    heads = columns("backend|package|contract| >hooks| ?last run on hardware")
+    page.sheet(Sheet("Backends", heads, rows))
+
+
+def _problems(page: Page, result: BackendsResult) -> None:
+    """Why something cannot be used, and what to do about it."""
+    listed = [item for row in result.rows for item in _of_row(row)]
+    if not listed:
+        return
+    page.heading("Not usable")
+    for name, why, hint in listed:
+        page.labelled(safe(name, NAME), safe(why, 240) or "no reason given", "bold")
+        if hint:
+            page.line(("→ ", "bold cyan"), safe(hint, 240), indent=4)
+
+
+def _of_row(row: BackendRow) -> list[tuple[str, str, str]]:
+    if row.problem:
+        return [(row.backend, row.problem, row.install_hint)]
+    if row.fault is not None:
+        why = f"{row.fault.kind.value}: {row.fault.reason}"
+        return [(row.backend, why, row.install_hint)]
+    found = []
+    for target in row.targets:
+        if target.fault is not None:
+            why = f"{target.fault.kind.value}: {target.fault.reason}"
+            found.append((target.target, why, target.install_hint))
+        elif target.usable is False:
+            found.append((target.target, target.reason, target.install_hint or row.install_hint))
+    return found

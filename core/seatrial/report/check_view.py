@@ -1,0 +1,65 @@
+"""What ``check`` prints: which targets take the model, and each node that stands in the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import numbers as nr
+from . import sheets, terminal
+from .safe import safe
+from .sheets import Data
+
+if TYPE_CHECKING:
+    from .draw import Page
+
+#: Findings shown per command.
+MOST = 12
+
+
+def draw(page: Page, data: Data) -> None:
+    """The whole view."""
+    terminal.headline(page, data)
+    page.sheet(_compiles(data), f"{nr.plural(_asked(data), 'target')} asked")
+    terminal.found(page, data, MOST)
+    _claims(page, data)
+    terminal.reasons(page, data)
+    terminal.faults(page, data)
+
+
+def _asked(data: Data) -> int:
+    return sum(
+        1 for row in data["targets"] if row["availability"] and row["availability"]["usable"]
+    )
+
+
+def _compiles(data: Data) -> sheets.Sheet:
+    """The support matrix with the verdict in front."""
+    support = sheets.matrix(data)
+    heads = sheets.columns("target|compiles|fp32|int8| ?depth|claimed by tables")
+    rows: list[tuple[str, ...]] = []
+    for row, cells in zip(data["targets"], support.rows, strict=True):
+        name, claimed, fp32, int8, depth, _ = cells
+        verdict = row["built"]["verdict"] if row["built"] else nr.DASH
+        if row["fault"]:
+            verdict = row["fault"]["kind"]
+        rows.append((name, verdict, fp32, int8, depth, claimed))
+    return sheets.Sheet("Does it compile?", heads, rows, support.notes)
+
+
+def _claims(page: Page, data: Data) -> None:
+    """What only tables know, for the targets that no compiler could be asked for."""
+    for row in data["targets"]:
+        claimed = row["claimed"]
+        if claimed is None or (row["built"] and row["built"]["depth"]):
+            continue
+        refused = [c for c in claimed["claims"] if c["claim"] == "unsupported"]
+        if not refused:
+            continue
+        page.heading(f"{safe(row['target'], sheets.NAME)}: tables only", "no compiler was asked")
+        for claim in refused[: terminal.MOST]:
+            what = f"{safe(claim['op_type'], 40)} {safe(claim['node'], 60)}"
+            page.labelled(
+                "unsupported", f"{what}: {safe(claim['reason'], 200)} [{safe(claim['source'], 60)}]"
+            )
+        for text in sheets.more(len(refused), terminal.MOST, "claims"):
+            page.line((text, "dim"))

@@ -1,0 +1,175 @@
+"""Drawing on a terminal with rich: headings, tables, notes, commands. Decides nothing."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from .safe import emit, safe
+from .sheets import Sheet
+
+#: No view is wider than this.
+WIDEST = 100
+#: Below this width the columns marked ``wide`` are left out.
+NARROW = 96
+
+#: Style of words that mean something wherever they stand.
+WORDS = {
+    "SHIP": "bold green",
+    "DO NOT SHIP": "bold red",
+    "NOT PROVEN": "bold yellow",
+    "not asked": "dim",
+    "supported": "green",
+    "partial": "yellow",
+    "unsupported": "bold red",
+    "unknown": "yellow",
+    "pass": "green",
+    "fail": "bold red",
+    "not proven": "yellow",
+    "chosen": "bold green",
+    "error": "bold red",
+    "warning": "yellow",
+    "info": "dim",
+    "unavailable": "dim",
+    "crashed": "bold red",
+    "timed out": "bold red",
+    "out of memory": "bold red",
+    "broke contract": "bold red",
+    "raised": "bold red",
+    "yes": "green",
+    "no": "red",
+    "-": "dim",
+}
+
+_BANNER = {
+    "SHIP": "bold white on green",
+    "DO NOT SHIP": "bold white on red",
+    "NOT PROVEN": "bold black on yellow",
+}
+
+
+def console(stream: TextIO) -> Console:
+    """A console for this stream: at most ``WIDEST`` columns, never reading markup or emoji."""
+    given = os.environ.get("COLUMNS", "")
+    made = Console(file=stream, markup=False, emoji=False, highlight=False, legacy_windows=False)
+    if made.is_terminal or given.isdigit():
+        made.width = max(40, min(made.width, WIDEST))
+    else:
+        made.width = WIDEST
+    return made
+
+
+class Page:
+    """Collects what a view prints, then writes it to the stream in one guarded piece."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._console = console(stream)
+        self._console.begin_capture()
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self._console.width
+
+    def end(self) -> None:
+        """Write everything."""
+        emit(self._console.end_capture(), self._stream)
+
+    def line(self, *parts: str | tuple[str, str], indent: int = 2) -> None:
+        """One paragraph of text and ``(text, style)`` parts; wrapped lines keep the indent."""
+        self._console.print(Padding(Text.assemble(*parts), (0, 0, 0, indent)))
+
+    def space(self) -> None:
+        """An empty line."""
+        self._console.print()
+
+    def heading(self, title: str, note: str = "") -> None:
+        """A heading with an empty line above it."""
+        self.space()
+        self.line((title, "bold"), (f"  {note}" if note else "", "dim"), indent=0)
+
+    def banner(self, verdict: str, subject: str) -> None:
+        """The verdict on its colour, readable without any."""
+        self.line((f" {verdict} ", _BANNER.get(verdict, "bold")), "  ", (subject, "bold"), indent=0)
+
+    def labelled(self, label: str, text: str, style: str = "", indent: int = 2) -> None:
+        """A short label with text hanging to the right of it."""
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(Text(label, style=style or WORDS.get(label, "")), Text(text))
+        self._console.print(Padding(grid, (0, 0, 0, indent)))
+
+    def grid(self, rows: Iterable[Sequence[tuple[str, str]]]) -> None:
+        """Rows of ``(text, style)`` cells in aligned columns; the last one takes the rest."""
+        listed = list(rows)
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for i in range(len(listed[0]) if listed else 0):
+            table.add_column(overflow="fold", no_wrap=i == 0)
+        for cells in listed:
+            table.add_row(*(Text(text, style=style) for text, style in cells))
+        self._console.print(Padding(table, (0, 0, 0, 2)))
+
+    def sheet(self, sheet: Sheet, note: str = "") -> None:
+        """A table under its heading; nothing when it has no rows."""
+        if not sheet.rows:
+            return
+        self.heading(sheet.title, note)
+        shown = [
+            i for i, column in enumerate(sheet.columns) if self.width >= NARROW or not column.wide
+        ]
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+        for i in shown:
+            column = sheet.columns[i]
+            justify = "right" if column.right else "left"
+            table.add_column(
+                Text(column.title),
+                justify=justify,  # type: ignore[arg-type]  # rich's literal, chosen above
+                overflow="fold",
+                header_style="dim",
+            )
+        for row in sheet.rows:
+            table.add_row(*(_cell(row[i]) for i in shown))
+        self._console.print(Padding(table, (0, 0, 0, 2)))
+        for text in sheet.notes:
+            self.line((text, "dim"))
+
+    def commands(self, commands: Sequence[str], title: str = "Next") -> None:
+        """Commands ready to paste: broken only between words, with a backslash."""
+        if not commands:
+            return
+        self.heading(title)
+        for command in commands:
+            for text in command_lines(safe(command, 4000), self.width - 4):
+                self._console.print(Text(f"  {text}"), no_wrap=True, crop=False, overflow="ignore")
+
+
+def _cell(text: str) -> Text:
+    """A cell; the words that mean something have their style, also before a comma or a star."""
+    first = text.split(",", maxsplit=1)[0].rstrip("*")
+    return Text(text, style=WORDS.get(first, ""))
+
+
+def command_lines(command: str, width: int) -> list[str]:
+    """A command in lines of at most ``width`` (unless one word is longer), ready to paste."""
+    if len(command) <= width:
+        return [command]
+    try:
+        words = [shlex.quote(word) for word in shlex.split(command)]
+    except ValueError:
+        return [command]
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > width:
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]

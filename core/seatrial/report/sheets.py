@@ -1,0 +1,285 @@
+"""What the views show, as plain tables of cleaned text; they differ only in how it is drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from . import numbers as nr
+from .safe import safe
+
+Data = Mapping[str, Any]
+
+#: Length of a name in a cell.
+NAME = 44
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column: ``wide`` ones are left out on a narrow terminal; ``right`` aligns numbers."""
+
+    title: str
+    right: bool = False
+    wide: bool = False
+
+
+@dataclasses.dataclass
+class Sheet:
+    """A table with a title; ``notes`` are lines below it. Without rows it is not shown."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: list[tuple[str, ...]]
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def columns(text: str) -> tuple[Column, ...]:
+    """``"name| >number| ?wide only"``: ``>`` aligns right, ``?`` marks what narrow leaves out."""
+    made = []
+    for part in text.split("|"):
+        flags = part[: len(part) - len(part.lstrip(" >?"))]
+        made.append(Column(part.lstrip(" >?"), right=">" in flags, wide="?" in flags))
+    return tuple(made)
+
+
+def more(total: int, shown: int, what: str) -> list[str]:
+    """The note on what was left out; nothing when nothing was."""
+    return [f"{total - shown} more {what} in report.json"] if total > shown else []
+
+
+# --- verdicts -----------------------------------------------------------------------------------
+
+
+def verdicts(data: Data) -> Sheet:
+    """Verdict and three answers per target; those that decide come first."""
+    rows: list[tuple[str, ...]] = []
+    for row in sorted(data["targets"], key=lambda t: not t["decides"]):
+        said = row["answers"] or {}
+        rows.append(
+            (
+                safe(row["target"], NAME),
+                row["verdict"] or _absence(row),
+                *(said.get(part, nr.DASH) for part in ("compiles", "accurate", "fast")),
+            )
+        )
+    notes = []
+    if any(not row["decides"] for row in data["targets"]):
+        others = [safe(t["target"], NAME) for t in data["targets"] if not t["decides"]]
+        notes.append(f"decides nothing: {', '.join(others[:4])}{' ...' if others[4:] else ''}")
+    return Sheet("Targets", columns("target|verdict|compiles|accurate|fast enough"), rows, notes)
+
+
+def _absence(row: Data) -> str:
+    if row["fault"]:
+        return str(row["fault"]["kind"])
+    available = row["availability"]
+    return "unavailable" if available and not available["usable"] else "not judged"
+
+
+def unavailable(data: Data) -> list[tuple[str, str, str]]:
+    """Target, reason and hint of each target that cannot be used here."""
+    found = []
+    for row in data["targets"]:
+        available = row["availability"]
+        if available and not available["usable"]:
+            hint = available["install_hint"]
+            found.append((safe(row["target"], NAME), safe(available["reason"]), safe(hint)))
+    return found
+
+
+# --- accuracy -----------------------------------------------------------------------------------
+
+
+def ladder(data: Data) -> Sheet:
+    """The rungs with drop, interval and gate; every reason that is not a pass is a note."""
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for row in data["ladder"]:
+        name = row["rung"] + (f" {safe(row['target'], NAME)}" if row["target"] else "")
+        rows.append(
+            (
+                name,
+                safe(row["metric"], 16),
+                nr.points(row["value"]),
+                nr.points(row["drop"], sign=True),
+                nr.interval(row["ci95"]),
+                nr.points(row["limit"]),
+                nr.count(row["n"]),
+                nr.DASH if row["gate"] == "not applicable" else row["gate"],
+                safe(row["ran_on"], 32),
+            )
+        )
+        if row["gate"] in ("fail", "not proven") and row["reason"]:
+            notes.append(f"{name}: {safe(row['reason'])}")
+    heads = "rung|metric| >value| >drop| >95 % of the drop| >limit| >n|gate| ?ran on"
+    return Sheet("Accuracy", columns(heads), rows, notes)
+
+
+def candidates(data: Data, limit: int = 8) -> Sheet:
+    """The bake-off on held-out samples; the chosen one first."""
+    ordered = sorted(data["candidates"], key=lambda c: not c["chosen"])
+    rows: list[tuple[str, ...]] = []
+    for row in ordered[:limit]:
+        scores = row["scores"]
+        why = f"{row['fault']['kind']}: {row['fault']['reason']}" if row["fault"] else row["reason"]
+        rows.append(
+            (
+                safe(row["name"], NAME),
+                "chosen" if row["chosen"] else "",
+                safe(row["source"], 24),
+                nr.points(scores["agreement"]),
+                nr.DASH if scores["cosine"] is None else f"{scores['cosine']:.4f}",
+                nr.significant(scores["sqnr_db"]),
+                nr.count(row["n"]),
+                safe(why, 90),
+            )
+        )
+    heads = "candidate||from| >agreement %| >cosine| >SQNR dB| ?>n| ?why"
+    return Sheet("INT8 candidates", columns(heads), rows, more(len(ordered), limit, "candidates"))
+
+
+# --- speed --------------------------------------------------------------------------------------
+
+
+def benchmark(data: Data) -> Sheet:
+    """Latencies with the interval of the median and the speed-up of INT8."""
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    names = {m["sha256"]: m["path"] for m in (data["model"], *data["models"]) if m}
+    for target in data["targets"]:
+        for row in target["benchmark"]:
+            name = safe(target["target"], NAME)
+            if data["models"]:
+                own = row["model"] or (data["model"] or {}).get("sha256", "")
+                name = f"{safe(names.get(own, own), 28)} {name}"
+            label = row["precision"] + ("*" if _not_ours(row) else "")
+            rows.append(
+                (
+                    name,
+                    safe(label, 12),
+                    nr.significant(row["p50_ms"]),
+                    nr.interval(row["ci95_ms"], None),
+                    nr.significant(row["p90_ms"]),
+                    nr.significant(row["p99_ms"]),
+                    faster(row["speedup"]),
+                    nr.megabytes(row["peak_rss_mb"]),
+                    nr.size(row["artifact_bytes"]),
+                )
+            )
+            cause = row["speedup"] and row["speedup"]["cause"]
+            if cause:
+                notes.append(f"{name} {row['precision']}: {safe(cause)}")
+            if _not_ours(row):
+                notes.append(f"* {name} {row['precision']}: {_not_ours(row)}")
+    heads = "target|precision| >p50 ms| >95 %| ?>p90| >p99 ms| >speed-up| ?>memory| ?>size"
+    return Sheet("Speed", columns(heads), rows, notes)
+
+
+def _not_ours(row: Data) -> str:
+    if row["emulated"]:
+        return "emulated: proves nothing about latency"
+    return "timed by the vendor's own clock" if row["timed_by"] == "vendor" else ""
+
+
+def faster(speedup: Data | None) -> str:
+    """``2.47x``, or the words that refuse to rank."""
+    if speedup is None:
+        return nr.DASH
+    text = f"{speedup['ratio']:.2f}x"
+    return text if speedup["distinguishable"] else f"{text} (noise)"
+
+
+# --- support ------------------------------------------------------------------------------------
+
+
+def matrix(data: Data) -> Sheet:
+    """Claimed, built and ran side by side; the three are never merged."""
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for row in data["targets"]:
+        built = row["built"] or {"fp32": None, "int8": None, "depth": None}
+        int8 = built["int8"]
+        rows.append(
+            (
+                safe(row["target"], NAME),
+                _claims(row["claimed"]),
+                _column(built["fp32"]),
+                _column(int8) + ("*" if int8 and int8["structure_only"] else ""),
+                built["depth"] or nr.DASH,
+                _ran(row["ran"]),
+            )
+        )
+        if int8 and int8["structure_only"] and not notes:
+            notes.append("* structure only: built from unit ranges, says nothing of accuracy")
+    heads = "target|claimed (tables)|built fp32|built int8| ?depth|ran"
+    return Sheet("Support", columns(heads), rows, notes)
+
+
+def _claims(claimed: Data | None) -> str:
+    if claimed is None:
+        return nr.DASH
+    counts = claimed["counts"]
+    text = f"{counts['listed']}/{sum(counts.values())} listed"
+    return text + (f", {counts['unsupported']} not" if counts["unsupported"] else "")
+
+
+def _column(column: Data | None) -> str:
+    if column is None:
+        return nr.DASH
+    if column["fault"]:
+        return str(column["fault"]["kind"])
+    places = column["placements"]
+    away = places["fallback"] + places["nowhere"]
+    share = f", {away}/{sum(places.values())} elsewhere" if away else ""
+    return f"{column['verdict']}{share}"
+
+
+def _ran(ran: Data | None) -> str:
+    if ran is None:
+        return nr.DASH
+    parts = []
+    for name in ("fp32", "int8"):
+        if ran[name]:
+            layers = ran[name]["precisions"]
+            parts += [f"{k} {v}" for k, v in sorted(layers.items(), key=lambda kv: -kv[1])][:3]
+    where = "" if ran["where"] == "device" else f" ({ran['where']})"
+    return safe(", ".join(dict.fromkeys(parts)) or ran["device"], 40) + where
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Findings of one target that say the same of several nodes."""
+
+    target: str
+    precisions: tuple[str, ...]
+    severity: str
+    op_type: str
+    nodes: tuple[str, ...]
+    reason: str
+    advice: str
+    on: str
+
+
+def findings(targets: Iterable[Data]) -> list[Found]:
+    """All findings, worst first; one entry for all nodes with the same operator and reason."""
+    groups: dict[tuple[str, ...], list[Data]] = {}
+    for row in targets:
+        for found in (row["built"] or {"findings": []})["findings"]:
+            key = (row["target"], found["severity"], found["op_type"], found["reason"])
+            groups.setdefault((*key, found["advice"]), []).append(found)
+    rank = ("error", "warning", "info")
+    ordered = sorted(groups.items(), key=lambda item: rank.index(item[0][1]))
+    return [
+        Found(
+            target=safe(key[0], NAME),
+            precisions=tuple(dict.fromkeys(f["precision"] for f in items)),
+            severity=key[1],
+            op_type=safe(key[2], NAME),
+            nodes=tuple(dict.fromkeys(safe(f["node"], 60) for f in items if f["node"])),
+            reason=safe(key[3], 240),
+            advice=safe(key[4], 240),
+            on=safe(items[0]["on"], 40),
+        )
+        for key, items in ordered
+    ]

@@ -1,0 +1,208 @@
+"""The overview on a terminal: the verdict first, then why, then the evidence, then what next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from . import numbers as nr
+from . import sheets
+from .safe import safe
+from .sheets import Data
+
+if TYPE_CHECKING:
+    from .draw import Page
+    from .model import Report
+
+#: How many of anything are shown; the rest is in the JSON.
+MOST = 8
+
+
+def show(report: Report, stream: TextIO) -> None:
+    """Print the view that belongs to the command that made the report."""
+    from . import bench_view, check_view
+    from .draw import Page
+
+    page = Page(stream)
+    data = report.data
+    if data["command"] == "check":
+        check_view.draw(page, data)
+    elif data["command"] == "bench":
+        bench_view.draw(page, data)
+    else:
+        draw(page, data)
+    footer(page, report)
+    page.end()
+
+
+def one_line(report: Report) -> str:
+    """The result in one line, for ``-q``."""
+    data = report.data
+    model = data["model"]
+    name = safe(model["path"], 60) if model else ""
+    said = (
+        "INTERRUPTED" if data["interrupted"] else data["verdict"] or f"exit code {report.exit_code}"
+    )
+    where = f"  {safe(report.path, 300)}" if report.path else ""
+    return f"{said}  {name}{where}\n"
+
+
+def draw(page: Page, data: Data) -> None:
+    """The overview of ``run`` and ``quantize``."""
+    headline(page, data)
+    if data["command"] != "quantize":
+        page.sheet(sheets.verdicts(data))
+    reasons(page, data)
+    page.sheet(sheets.ladder(data))
+    page.sheet(sheets.benchmark(data), conditions(data))
+    if data["targets"]:
+        page.sheet(sheets.matrix(data))
+    found(page, data)
+    calibration(page, data)
+    page.sheet(sheets.candidates(data))
+    faults(page, data)
+
+
+def headline(page: Page, data: Data) -> None:
+    """Verdict, model, and the class of machine that the verdict holds for."""
+    model = data["model"]
+    subject = safe(model["path"], 60) if model else safe(" ".join(data["command_line"]), 60)
+    if data["interrupted"]:
+        page.banner("INTERRUPTED", subject)
+    elif data["verdict"]:
+        page.banner(data["verdict"], subject)
+    else:
+        page.line((subject, "bold"), indent=0)
+    classes = dict.fromkeys(t["machine_class"] for t in data["targets"] if t["machine_class"])
+    if data["verdict"] and classes:
+        page.line("holds for ", "; ".join(safe(name, 90) for name in classes), indent=1)
+    if model:
+        page.line((about(data), "dim"), indent=1)
+
+
+def about(data: Data) -> str:
+    """One line on the model and the data."""
+    model = data["model"]
+    parts = [safe(model["format"], 16), nr.size(model["bytes"])]
+    if model["nodes"] is not None:
+        parts.append(nr.plural(model["nodes"], "node"))
+    opset = model["opsets"].get("ai.onnx")
+    parts += [f"opset {opset}"] if opset else []
+    parts.append(f"sha256 {safe(model['sha256'][:12])}")
+    for name in ("calibration", "test"):
+        source = data["data"][name]
+        if source:
+            kind = "SYNTHETIC samples" if source["synthetic"] else "samples"
+            parts.append(f"{name} {nr.count(source['count'])} {kind}")
+    return " · ".join(parts)
+
+
+def reasons(page: Page, data: Data) -> None:
+    """Why, worst first, then what is missing."""
+    listed = data["reasons"]
+    if listed:
+        page.heading("Why")
+        for row in listed[:MOST]:
+            about = " ".join(filter(None, (safe(row["target"], sheets.NAME), row["part"])))
+            page.labelled(
+                row["level"],
+                f"{about}: {safe(row['text'], 300)}" if about else safe(row["text"], 300),
+            )
+        for text in sheets.more(len(listed), MOST, "reasons"):
+            page.line((text, "dim"))
+    if data["missing"]:
+        page.heading("Missing for a better verdict")
+        for text in data["missing"][:MOST]:
+            page.labelled("·", safe(text, 300))
+
+
+def conditions(data: Data) -> str:
+    """What all timings share."""
+    rows = [row for target in data["targets"] for row in target["benchmark"]]
+    said = []
+    for key, word in (("streams", "stream"), ("threads", "thread"), ("n", "call")):
+        values = {row[key] for row in rows}
+        if len(values) == 1:
+            said.append(nr.plural(values.pop(), word))
+    return ", ".join(said)
+
+
+def found(page: Page, data: Data, most: int = MOST) -> None:
+    """Findings of the compilers: reason, nodes, and what to change."""
+    listed = sheets.findings(data["targets"])
+    if not listed:
+        return
+    page.heading("Findings")
+    for item in listed[:most]:
+        one_finding(page, item)
+    for text in sheets.more(len(listed), most, "findings"):
+        page.line((text, "dim"))
+
+
+def one_finding(page: Page, item: sheets.Found) -> None:
+    """One finding in two or three lines."""
+    times = f" x{len(item.nodes)}" if len(item.nodes) > 1 else ""
+    what = f"{item.target} {'+'.join(item.precisions)}  {item.op_type}{times}"
+    page.labelled(item.severity, f"{what}: {item.reason}")
+    if item.nodes:
+        rest = f" and {len(item.nodes) - 3} more" if len(item.nodes) > 3 else ""
+        page.line(("at " + ", ".join(item.nodes[:3]) + rest, "dim"), indent=9)
+    if item.advice:
+        page.line(("→ ", "bold cyan"), item.advice, indent=9)
+
+
+def calibration(page: Page, data: Data) -> None:
+    """What the audit of the calibration set found."""
+    part = data["calibration"]
+    if part is None:
+        return
+    method = f"{nr.plural(part['count'], 'sample')}, {safe(part['method'], 60)}"
+    if not part["findings"]:
+        page.heading("Calibration", method)
+        page.line(("the audit found nothing", "dim"))
+        return
+    page.heading("Calibration", method)
+    for row in part["findings"][:MOST]:
+        names = row["samples"] or row["tensors"]
+        shown = ", ".join(safe(n, 48) for n in names[:3]) + (" ..." if names[3:] else "")
+        page.labelled(row["level"], safe(row["text"], 300) + (f" ({shown})" if names else ""))
+    for text in sheets.more(len(part["findings"]), MOST, "findings"):
+        page.line((text, "dim"))
+
+
+def faults(page: Page, data: Data) -> None:
+    """Every fault with its log; targets that are merely not installed stand elsewhere."""
+    listed = [row for row in data["faults"] if row["kind"] not in ("unavailable", "not offered")]
+    if listed:
+        page.heading("Faults")
+        for row in listed[:MOST]:
+            about = safe(row["target"], sheets.NAME) or "the program"
+            page.labelled(
+                row["kind"], f"{about} in {safe(row['stage'], 60)}: {safe(row['reason'], 200)}"
+            )
+            if row["log"]:
+                page.line((f"log {safe(row['log'], 200)}", "dim"), indent=4)
+        for text in sheets.more(len(listed), MOST, "faults"):
+            page.line((text, "dim"))
+    missing = sheets.unavailable(data)
+    if missing:
+        page.heading("Not available here")
+        page.grid(
+            [(name, ""), (reason + (f" → {hint}" if hint else ""), "dim")]
+            for name, reason, hint in missing
+        )
+
+
+def footer(page: Page, report: Report) -> None:
+    """Files, and the next command."""
+    data = report.data
+    page.commands(data["next"][:3])
+    lines = [
+        f"{safe(f['role'], 20)}: {safe(f['path'], 200)} ({nr.size(f['bytes'])})"
+        for f in data["files"]
+    ]
+    if report.path:
+        lines.append(f"report: {safe(report.path, 300)}")
+    if lines:
+        page.space()
+    for text in lines:
+        page.line((text, "dim"), indent=0)
