@@ -19,7 +19,9 @@ from seatrial.verdict.stats import Paired, paired
 from .classes import baseline, class_drops, vanished
 from .differences import difference, match
 from .records import (
+    ONNX_FP32,
     ONNX_INT8,
+    PYTORCH,
     ClassDrop,
     Comparison,
     JudgeRequest,
@@ -52,10 +54,12 @@ def _judge(request: JudgeRequest, job: Job) -> JudgeResult:
         raise UserError("test set", "it holds no samples", advice="nothing can be judged on none")
     task = load(request.task)
     labels = _labels(test, task)
+    stores = [_outputs(rung, job.path(rung.outputs), test) for rung in request.rungs]
+    names = _names(request.rungs, stores)
     sweeps = []
-    for k, rung in enumerate(request.rungs):
+    for k, (rung, outputs) in enumerate(zip(request.rungs, stores, strict=True)):
         job.progress(f"judging {rung.rung} {rung.target or ''}".strip(), k / len(request.rungs))
-        sweeps.append(Sweep(rung, _outputs(rung, job.path(rung.outputs), test), task, labels))
+        sweeps.append(Sweep(rung, outputs, task, labels, match(outputs, names)[0]))
     noise = [_noise(sweep, job, test, task) for sweep in sweeps]
     judged = _Judged(request, task, test, labels)
     comparisons = [
@@ -116,6 +120,18 @@ def _outputs(rung: Rung, path: Any, test: Samples) -> Samples:
     return outputs
 
 
+def _names(rungs: Sequence[Rung], stores: Sequence[Samples]) -> tuple[str, ...]:
+    """The output names that a task sees: those of the float ONNX model, else of the first rung.
+
+    Raises:
+        UserError: there are no rungs.
+    """
+    if not rungs:
+        raise UserError("ladder", "there are no outputs to judge")
+    at = next((i for i, rung in enumerate(rungs) if rung.rung == ONNX_FP32), 0)
+    return stores[at].names
+
+
 def _bases(rung: Rung, rungs: Sequence[Rung]) -> list[int]:
     """Positions of the rungs that this one is judged against; see :func:`records.base_of`.
 
@@ -126,7 +142,7 @@ def _bases(rung: Rung, rungs: Sequence[Rung]) -> list[int]:
     for name in base_of(rung.rung, rung.source):
         source = rung.source if name == ONNX_INT8 else None
         at = [i for i, r in enumerate(rungs) if r.rung == name and r.source == source]
-        if not at and name == "pytorch-fp32":
+        if not at and name == PYTORCH:
             continue
         if not at:
             raise UserError(
@@ -139,7 +155,7 @@ def _bases(rung: Rung, rungs: Sequence[Rung]) -> list[int]:
 def _reference(sweeps: Sequence[Sweep]) -> Sweep | None:
     """The float baseline: ``onnx-fp32``, or PyTorch when it is all there is."""
     by_name = {s.rung.rung: s for s in reversed(sweeps)}
-    return by_name.get("onnx-fp32") or by_name.get("pytorch-fp32")
+    return by_name.get(ONNX_FP32) or by_name.get(PYTORCH)
 
 
 def _noise(sweep: Sweep, job: Job, test: Samples, task: Task) -> int:
@@ -148,7 +164,8 @@ def _noise(sweep: Sweep, job: Job, test: Samples, task: Task) -> int:
         return -1
     least = -1
     for ref in sweep.rung.noise:
-        again = Sweep(sweep.rung, _outputs(sweep.rung, job.path(ref), test), task, None)
+        outputs = _outputs(sweep.rung, job.path(ref), test)
+        again = Sweep(sweep.rung, outputs, task, None, sweep.names)
         same = _agreed(sweep, again)
         least = same if least < 0 else min(least, same)
     return least
@@ -176,7 +193,7 @@ class _Judged:
 
     def compare(self, sweep: Sweep, base: Sweep, noise: tuple[int, int]) -> Comparison:
         """Everything that two rungs tell of one another."""
-        pairs, unmatched = match(sweep.samples, base.samples)
+        pairs, unmatched = match(sweep.samples, base.samples.names)
         known = [k for k in noise if k >= 0]
         drops: tuple[ClassDrop, ...] = ()
         if isinstance(self.task, Classify) and self.labels is not None:

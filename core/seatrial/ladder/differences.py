@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from seatrial.samples import Samples
@@ -10,7 +11,7 @@ from seatrial.samples import Samples
 from .records import OutputDifference
 
 
-def match(candidate: Samples, reference: Samples) -> tuple[dict[str, str], tuple[str, ...]]:
+def match(candidate: Samples, reference: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Which output of the reference each output of the candidate is compared with.
 
     By name; when no name is shared and the numbers are equal, by position (PyTorch's outputs and
@@ -19,10 +20,10 @@ def match(candidate: Samples, reference: Samples) -> tuple[dict[str, str], tuple
     Returns:
         (candidate's name -> reference's name, names that have no partner)
     """
-    shared = [n for n in candidate.names if n in reference.names]
-    if not shared and len(candidate.names) == len(reference.names):
-        return dict(zip(candidate.names, reference.names, strict=True)), ()
-    alone = [n for n in (*candidate.names, *reference.names) if n not in shared]
+    shared = [n for n in candidate.names if n in reference]
+    if not shared and len(candidate.names) == len(reference):
+        return dict(zip(candidate.names, reference, strict=True)), ()
+    alone = [n for n in (*candidate.names, *reference) if n not in shared]
     return {n: n for n in shared}, tuple(alone)
 
 

@@ -23,6 +23,13 @@ SHIFTS = (-1, 0, 1)
 class Sweep:
     """What one pass found; vectors have one entry per sample.
 
+    Args:
+        rung: whose outputs they are.
+        samples: its output store.
+        task: sees the outputs under the reference's names.
+        labels: one per sample, or ``None``.
+        names: this rung's name of an output -> the reference's.
+
     Attributes:
         scores: the task's scores; empty without labels.
         classes: predicted class, -1 where a score is not finite; empty without class scores.
@@ -30,10 +37,18 @@ class Sweep:
         top5: samples whose label is among the first five, -1 where that says nothing.
     """
 
-    def __init__(self, rung: Rung, samples: Samples, task: Task, labels: Any | None) -> None:
+    def __init__(
+        self,
+        rung: Rung,
+        samples: Samples,
+        task: Task,
+        labels: Any | None,
+        names: Mapping[str, str],
+    ) -> None:
         self.rung = rung
         self.samples = samples
         self.task = task
+        self.names = names
         self.scores: list[float] = []
         self.classes: list[int] = []
         self.shifted = dict.fromkeys(SHIFTS, 0)
@@ -44,6 +59,7 @@ class Sweep:
         for i in range(samples.count):
             outputs = {name: samples.one(name, i) for name in samples.names}
             self._look(outputs)
+            outputs = {names.get(name, name): value for name, value in outputs.items()}
             self._predict(outputs)
             if labels is not None:
                 self._score(outputs, labels[i], i)
