@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
-from seatrial.isolation import Limits, Outcome, Runner
+from seatrial.isolation import Limits, Outcome, Runner, SessionHandle
 from seatrial.trial.targets import TargetState
 from seatrial.workspace import Workspace
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from seatrial.config import Config
     from seatrial.intake import Admitted
     from seatrial.options import JobOptions, Progress
+    from seatrial.trial.build import Piece
 
 #: Deadline of one hook call when nobody set one, seconds; a slow compiler extends it by progress.
 CALL_TIMEOUT_S = 600.0
@@ -30,6 +31,11 @@ class Clock:
     def __init__(self, budget_s: float | None = None) -> None:
         self.started = time.monotonic()
         self.budget_s = budget_s
+
+    @property
+    def reserve_s(self) -> float:
+        """Seconds that are kept for judging and timing: optional work stops when fewer are left."""
+        return 0.5 * self.budget_s if self.budget_s is not None else 0.0
 
     @property
     def left_s(self) -> float:
@@ -82,6 +88,10 @@ class Trial:
         self.timings: list[dict[str, Any]] = []
         self.targets: list[TargetState] = []
         self.admitted: Admitted | None = None
+        self.seed = 0
+        self.threads = 0
+        #: samples per inference: the model's fixed batch, else 1
+        self.batch = 1
 
     def __enter__(self) -> Trial:
         self.runner.__enter__()
@@ -152,6 +162,52 @@ class Trial:
             env=state.env,
             variables=state.variables(),
         )
+
+    def open(
+        self,
+        state: TargetState,
+        piece: Piece,
+        *,
+        threads: int | None = None,
+        profile: bool = False,
+    ) -> Outcome[SessionHandle]:
+        """Open a session on a target's artefact."""
+        request = piece.load(
+            state,
+            threads=self.threads if threads is None else threads,
+            profile=profile,
+            options=self.options(state),
+        )
+        return self.runner.open(
+            state.plugin,
+            "seatrial_load",
+            request,
+            refs=[piece.ref],
+            limits=self.limits(state),
+            env=state.env,
+            variables=state.variables(),
+        )
+
+    def blame(self, state: TargetState, fault: r.Fault | None, *, decisive: bool = True) -> None:
+        """Keep a fault with its target.
+
+        Args:
+            state: the target.
+            fault: what happened; ``None`` does nothing.
+            decisive: it ends work on the target; otherwise it only costs a part of the report.
+        """
+        if fault is None:
+            return
+        state.facts.setdefault("faults", []).append(fault)
+        if decisive:
+            state.blame(fault)
+
+
+def configured(path: str, overrides: Mapping[str, Any]) -> Config:
+    """The configuration a command uses: the file named, else the one beside, else none."""
+    from seatrial.config import find, load
+
+    return load(Path(path) if path else find(), overrides)
 
 
 def environments(config: Config) -> dict[str, Any]:

@@ -85,3 +85,15 @@ def fault_rows(states: list[TargetState]) -> list[rows.Row]:
             if row not in found:
                 found.append(row)
     return found
+
+
+def note_reasons(admitted: Admitted) -> list[rows.Row]:
+    """What intake found odd about the model, as reasons that decide nothing by themselves."""
+    return [
+        rows.reason(
+            f"model.{note.code}",
+            f"{note.place}: {note.text}" if note.place else note.text,
+            level=note.level,
+        )
+        for note in admitted.notes
+    ]

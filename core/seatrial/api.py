@@ -1,0 +1,85 @@
+"""The verbs in Python: the same work as the commands, and the same objects.
+
+Example:
+    >>> import seatrial                                                     # doctest: +SKIP
+    >>> from seatrial.options import RunOptions                             # doctest: +SKIP
+    >>> report = seatrial.run(RunOptions(model="m.onnx", data="photos"))    # doctest: +SKIP
+    >>> report.verdict, report.exit_code                                    # doctest: +SKIP
+    ('NOT PROVEN', 3)
+
+Every verb raises :class:`seatrial.errors.UserError` when its input is refused. Faults of backends
+are rows of the report, never exceptions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from seatrial.options import (
+    BackendsOptions,
+    BackendsResult,
+    BenchOptions,
+    CheckOptions,
+    DemoOptions,
+    InitOptions,
+    InitResult,
+    NoProgress,
+    Progress,
+    QuantizeOptions,
+    RunOptions,
+)
+
+if TYPE_CHECKING:
+    from seatrial.report import Report
+
+
+def run(options: RunOptions, progress: Progress | None = None) -> Report:
+    """The whole trial: check, layout, INT8, ladder, benchmark, verdict, report.
+
+    An interrupt ends all children and gives the report as far as it came, marked interrupted.
+    """
+    from seatrial.trial.run import run as verb
+
+    return verb(options, progress or NoProgress())
+
+
+def check(options: CheckOptions, progress: Progress | None = None) -> Report:
+    """Can this model compile? The answer of every backend, node by node."""
+    from seatrial.trial.check import check as verb
+
+    return verb(options, progress or NoProgress())
+
+
+def quantize(options: QuantizeOptions, progress: Progress | None = None) -> Report:
+    """The best portable INT8 model that the calibration data supports."""
+    from seatrial.trial.quantize import quantize as verb
+
+    return verb(options, progress or NoProgress())
+
+
+def bench(options: BenchOptions, progress: Progress | None = None) -> Report:
+    """Models and targets side by side, in the same interleaved rounds."""
+    from seatrial.trial.bench import bench as verb
+
+    return verb(options, progress or NoProgress())
+
+
+def init(options: InitOptions, progress: Progress | None = None) -> InitResult:
+    """Write a commented ``seatrial.toml`` and a contact sheet of 9 inputs."""
+    from seatrial.trial.setup import init as verb
+
+    return verb(options, progress or NoProgress())
+
+
+def backends(options: BackendsOptions, progress: Progress | None = None) -> BackendsResult:
+    """What is installed, what is missing, and how to get it."""
+    from seatrial.trial.setup import backends as verb
+
+    return verb(options, progress or NoProgress())
+
+
+def demo(options: DemoOptions, progress: Progress | None = None) -> list[Report]:
+    """Train a small net on real digits and try it twice: one SHIP, one DO NOT SHIP."""
+    from seatrial.trial.demo import demo as verb
+
+    return verb(options, progress or NoProgress())
