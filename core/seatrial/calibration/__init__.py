@@ -1,0 +1,1 @@
+"""Activation ranges from calibration samples, and the review of the calibration set."""

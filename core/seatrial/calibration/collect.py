@@ -1,0 +1,167 @@
+"""Run the observed model over the samples, in memory that does not grow with them.
+
+Runs in a child only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seatrial.quantize.graph import Graph
+from seatrial.reference import ReferenceSession, open_model, with_outputs
+from seatrial.samples import Samples
+
+from .observe import Probe, observed, open_observed
+from .types import NonFinite, TensorRange
+
+#: More inferences at a time than this only costs memory.
+WORKERS_MAX = 4
+
+#: How many occurrences of NaN and infinity are named.
+NAMED_MAX = 100
+
+
+@dataclass
+class Extremes:
+    """Running statistics of one tensor."""
+
+    lo: float = 0.0
+    hi: float = 0.0
+    count: int = 0
+    nonfinite: int = 0
+    lo_sum: float = 0.0
+    hi_sum: float = 0.0
+    lo_sample: str = ""
+    hi_sample: str = ""
+
+    def add(self, lo: float, hi: float, sample: str) -> None:
+        """Take in the extremes of one finite sample."""
+        if not self.count or lo < self.lo:
+            self.lo, self.lo_sample = lo, sample
+        if not self.count or hi > self.hi:
+            self.hi, self.hi_sample = hi, sample
+        self.count += 1
+        self.lo_sum += lo
+        self.hi_sum += hi
+
+    def result(self) -> TensorRange:
+        """The finished range."""
+        n = max(self.count, 1)
+        return TensorRange(
+            lo=self.lo,
+            hi=self.hi,
+            count=self.count,
+            nonfinite=self.nonfinite,
+            lo_mean=self.lo_sum / n,
+            hi_mean=self.hi_sum / n,
+            lo_sample=self.lo_sample,
+            hi_sample=self.hi_sample,
+        )
+
+
+@dataclass
+class Collector:
+    """Extremes of the chosen tensors over samples.
+
+    Args:
+        graph: prepared.
+        tensors: activations and inputs to observe.
+        scratch: a folder for temporary files.
+    """
+
+    graph: Graph
+    tensors: Sequence[str]
+    scratch: Path
+    ranges: dict[str, Extremes] = field(default_factory=dict)
+    nonfinite: list[NonFinite] = field(default_factory=list)
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        inputs = set(self.graph.inputs)
+        self.from_feeds = [t for t in self.tensors if t in inputs]
+        model, self.probes = observed(self.graph, [t for t in self.tensors if t not in inputs])
+        self.session: ReferenceSession | None = None
+        if self.probes:
+            self.session, self.note = open_observed(model, self.graph.folder, self.scratch)
+        self.ranges = {name: Extremes() for name in self.tensors}
+
+    def run(self, samples: Samples, indices: Sequence[int], threads: int = 0) -> Iterator[int]:
+        """Observe samples, several at a time; yields how many are done."""
+        workers = threads or min(os.cpu_count() or 1, WORKERS_MAX)
+        ids = samples.ids
+        with ThreadPoolExecutor(workers) as pool:
+            todo = iter(indices)
+            running = [self._submit(pool, samples, i) for i in itertools.islice(todo, workers)]
+            done = 0
+            while running:
+                i, feeds, outputs = running.pop(0).result()
+                running += [self._submit(pool, samples, k) for k in itertools.islice(todo, 1)]
+                self._take(ids[i], feeds, outputs)
+                done += 1
+                yield done
+
+    def _submit(self, pool: ThreadPoolExecutor, samples: Samples, i: int) -> Future[Any]:
+        return pool.submit(self._one, samples, i)
+
+    def _one(self, samples: Samples, i: int) -> tuple[int, Any, dict[str, Any]]:
+        feeds = samples.feeds([i])
+        if self.session is None:
+            return i, feeds, {}
+        return i, feeds, self.session.run({n: feeds[n] for n in self.session.inputs})
+
+    def _take(self, sample: str, feeds: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        import numpy as np
+
+        suspects = []
+        for name in self.from_feeds:
+            value = feeds[name]
+            if np.isfinite(value).all():
+                self.ranges[name].add(float(value.min()), float(value.max()), sample)
+            else:
+                suspects.append(name)
+        for probe in self.probes:
+            extremes = _extremes(probe, outputs)
+            if extremes is None:
+                suspects.append(probe.tensor)
+            else:
+                self.ranges[probe.tensor].add(*extremes, sample)
+        if suspects:
+            self._examine(sample, feeds, suspects)
+
+    def _examine(self, sample: str, feeds: Mapping[str, Any], suspects: Sequence[str]) -> None:
+        """Look at every element of tensors whose statistics were not finite."""
+        import numpy as np
+
+        computed = [t for t in suspects if t not in feeds]
+        values = dict(feeds)
+        if computed:
+            source = with_outputs(self.graph.model, computed)
+            session = open_model(source, folder=self.graph.folder, threads=1)
+            values |= session.run({n: feeds[n] for n in session.inputs})
+        for name in suspects:
+            value = values[name]
+            bad = int(np.count_nonzero(~np.isfinite(value)))
+            if not bad:  # only the mean overflowed
+                self.ranges[name].add(float(value.min()), float(value.max()), sample)
+                continue
+            self.ranges[name].nonfinite += 1
+            if len(self.nonfinite) < NAMED_MAX:
+                self.nonfinite.append(NonFinite(sample=sample, tensor=name, elements=bad))
+
+
+def _extremes(probe: Probe, outputs: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Smallest and largest value of a tensor, or ``None`` when one of them may not be finite."""
+    import numpy as np
+
+    high = float(outputs[probe.high].max())
+    low = 0.0
+    if probe.low:
+        low = -float(outputs[probe.low].max()) if probe.negated else float(outputs[probe.low].min())
+    finite = np.isfinite(outputs[probe.mean]).all() and np.isfinite(high) and np.isfinite(low)
+    return (low + 0.0, high) if finite else None

@@ -1,0 +1,196 @@
+"""A copy of the model that gives the extremes of its activations instead of its outputs.
+
+The statistics are computed in the graph, by operators that the runtime's blocked layout knows
+(global pooling, a depthwise convolution with -1), each right after the node that writes the
+tensor: activations stay in cache, buffers are reused, and graph optimisation stays on.
+Runs in a child only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seatrial.quantize.graph import Graph, captured, subgraphs
+from seatrial.quantize.units import non_negative
+from seatrial.reference import ReferenceSession, open_model, optimised
+
+#: Prefix of every name that this module adds.
+MARK = "seatrial_observed"
+
+#: Above this many bytes of inline weights the optimised graph cannot be saved in one file.
+REORDER_BELOW = 1_800_000_000
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Where the statistics of one tensor come out.
+
+    Attributes:
+        tensor: the observed tensor.
+        high: output that holds its largest value (per channel or one in all).
+        low: output that holds its smallest value, or ``""``.
+        negated: ``low`` holds the largest value of the negated tensor.
+        mean: output that is not finite if the tensor is not: maxima do not tell.
+    """
+
+    tensor: str
+    high: str
+    mean: str
+    low: str = ""
+    negated: bool = False
+
+
+def observed(graph: Graph, tensors: Iterable[str]) -> tuple[Any, tuple[Probe, ...]]:
+    """Add statistics to a copy of a graph and drop everything they do not need.
+
+    Args:
+        graph: prepared, with inferred shapes; not changed.
+        tensors: activations that nodes write (inputs are looked at by the caller).
+    """
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    probes, added = [], []
+    producers = graph.producers()
+    for k, name in enumerate(tensors):
+        positive = non_negative(producers.get(name), graph)
+        probe, nodes = _statistics(model, name, graph.shape(name), k, positive)
+        probes.append(probe)
+        added += nodes
+    outputs = [o for p in probes for o in (p.high, p.low, p.mean) if o]
+    nodes = _needed([*model.graph.node, *added], outputs)
+    for part in (model.graph.node, model.graph.output, model.graph.value_info):
+        del part[:]
+    model.graph.node.extend(nodes)
+    model.graph.output.extend(onnx.ValueInfoProto(name=o) for o in outputs)
+    return model, tuple(probes)
+
+
+def _statistics(
+    model: Any, name: str, shape: tuple[int | None, ...] | None, k: int, positive: bool
+) -> tuple[Probe, list[Any]]:
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    high, low, mean = (f"{MARK}_{what}_{k}" for what in ("high", "low", "mean"))
+    channels = (shape[1] or 0) if shape is not None and len(shape) == 4 else 0
+    pooled = channels > 0
+    extra = {} if pooled else {"keepdims": 0}
+    kinds = ("GlobalMaxPool", "GlobalAveragePool") if pooled else ("ReduceMax", "ReduceMean")
+    maximum, average = kinds
+    nodes = [
+        helper.make_node(maximum, [name], [high], name=high, **extra),
+        helper.make_node(average, [name], [mean], name=mean, **extra),
+    ]
+    if positive:
+        return Probe(name, high, mean), nodes
+    if not pooled:
+        nodes.append(helper.make_node("ReduceMin", [name], [low], name=low, keepdims=0))
+        return Probe(name, high, mean, low), nodes
+    weight, flipped = f"{MARK}_minus_{channels}", f"{MARK}_flipped_{k}"
+    if all(t.name != weight for t in model.graph.initializer):
+        minus = np.full((channels, 1, 1, 1), -1, np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(minus, weight))
+    nodes += [
+        helper.make_node("Conv", [name, weight], [flipped], name=flipped, group=channels),
+        helper.make_node("GlobalMaxPool", [flipped], [low], name=low),
+    ]
+    return Probe(name, high, mean, low, negated=True), nodes
+
+
+def _needed(nodes: Sequence[Any], outputs: Iterable[str]) -> list[Any]:
+    """The nodes that the outputs depend on, in order."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted |= set(reads(node))
+    return kept[::-1]
+
+
+def reads(node: Any) -> list[str]:
+    """Everything a node depends on, what its subgraphs capture included."""
+    names = [n for n in node.input if n]
+    for graph in subgraphs(node):
+        names += captured(graph)
+    return names
+
+
+def open_observed(model: Any, folder: Path, scratch: Path) -> tuple[ReferenceSession, str]:
+    """Load the observed model such that every statistic is taken right where its tensor is made.
+
+    The runtime runs added outputs last, which keeps every activation alive. Its optimised graph
+    is therefore saved, reordered, and loaded again as it stands. The saved form fits this CPU and
+    this process only.
+
+    Returns:
+        The session, and a note when the reordered form could not be had.
+    """
+    import onnx
+
+    source = bytes(model.SerializeToString())
+    if len(source) > REORDER_BELOW or _external(model):
+        return open_model(source, folder=folder, threads=1), "statistics taken last: large model"
+    target = scratch / "observed.onnx"
+    optimised(source, target)
+    del source
+    saved = onnx.load(target)
+    target.unlink()
+    nodes = eager(list(saved.graph.node), [o.name for o in saved.graph.output])
+    del saved.graph.node[:]
+    saved.graph.node.extend(nodes)
+    text = bytes(saved.SerializeToString())
+    del saved
+    return open_model(text, optimize="none", threads=1, in_order=True), ""
+
+
+def _external(model: Any) -> bool:
+    return any(t.external_data for t in model.graph.initializer)
+
+
+def eager(nodes: Sequence[Any], outputs: Iterable[str]) -> list[Any]:
+    """Move each node that only statistics read to right behind what it reads."""
+    marked = {o for o in outputs if o.startswith(MARK)}
+    readers: dict[str, int] = {}
+    for node in nodes:
+        for name in reads(node):
+            readers[name] = readers.get(name, 0) + 1
+    only: dict[str, int] = {}
+    statistics = set()
+    for k in range(len(nodes) - 1, -1, -1):
+        node = nodes[k]
+        names = [o for o in node.output if o]
+        if all(o in marked or (o in only and only[o] == readers[o]) for o in names):
+            statistics.add(k)
+            for name in reads(node):
+                only[name] = only.get(name, 0) + 1
+    waiting = [k for k in range(len(nodes)) if k in statistics]
+    return _interleave(nodes, [k for k in range(len(nodes)) if k not in statistics], waiting)
+
+
+def _interleave(nodes: Sequence[Any], main: Sequence[int], waiting: Sequence[int]) -> list[Any]:
+    written = {o for node in nodes for o in node.output}
+    left = {k: len({n for n in reads(nodes[k]) if n in written}) for k in waiting}
+    by_input: dict[str, list[int]] = {}
+    for k in waiting:
+        for name in dict.fromkeys(reads(nodes[k])):
+            by_input.setdefault(name, []).append(k)
+    ordered: list[Any] = []
+
+    def emit(k: int) -> None:
+        ordered.append(nodes[k])
+        for name in nodes[k].output:
+            for reader in by_input.get(name, ()):
+                left[reader] -= 1
+                if left[reader] == 0:
+                    emit(reader)
+
+    for k in [k for k in waiting if left[k] == 0]:
+        emit(k)
+    for k in main:
+        emit(k)
+    return ordered

@@ -1,0 +1,35 @@
+"""Samples that stand out before any model is run. Runs in a child only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seatrial.samples import Samples
+
+from .types import NonFinite, SampleFlags
+
+
+def survey_samples(samples: Samples, indices: Sequence[int]) -> SampleFlags:
+    """Find samples that are constant, all zero, or not finite; one sample in memory at a time."""
+    import numpy as np
+
+    constant, zero, nonfinite = [], [], []
+    ids = samples.ids
+    for i in indices:
+        flat = nothing = True
+        for name in samples.names:
+            value = np.asarray(samples.one(name, i))
+            if not np.issubdtype(value.dtype, np.number):
+                continue
+            bad = int(np.count_nonzero(~np.isfinite(value)))
+            if bad:
+                nonfinite.append(NonFinite(sample=ids[i], tensor=name, elements=bad))
+            if value.size and (bad or value.min() != value.max()):
+                flat = nothing = False
+            elif value.size and value.flat[0] != 0:
+                nothing = False
+        if nothing:
+            zero.append(ids[i])
+        elif flat:
+            constant.append(ids[i])
+    return SampleFlags(constant=tuple(constant), zero=tuple(zero), nonfinite=tuple(nonfinite))

@@ -1,0 +1,175 @@
+"""What goes into and comes out of the tasks of this room. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from seatrial.codec import digest, record
+from seatrial.results import Artifact, Ref
+
+#: Version of the calibration table's form.
+SCHEMA = "seatrial.ranges/1"
+
+#: Ways to choose a range from what was observed.
+METHODS = ("minmax",)
+
+
+@record
+class TensorRange:
+    """What was observed of one activation tensor.
+
+    Attributes:
+        lo: smallest value over all samples; 0 for a tensor that its operator keeps from being
+            negative (every quantised range holds 0, so nothing more is needed).
+        hi: largest value.
+        count: samples in which the tensor was observed and finite.
+        nonfinite: samples in which it held a NaN or an infinity; they are not in lo and hi.
+        lo_mean: mean over samples of the smallest value.
+        hi_mean: mean over samples of the largest value.
+        lo_sample: id of the sample that gave ``lo``.
+        hi_sample: id of the sample that gave ``hi``.
+    """
+
+    lo: float
+    hi: float
+    count: int
+    nonfinite: int = 0
+    lo_mean: float = 0.0
+    hi_mean: float = 0.0
+    lo_sample: str = ""
+    hi_sample: str = ""
+
+
+@record
+class NonFinite:
+    """A NaN or an infinity: in which sample, in which tensor (an input or an activation)."""
+
+    sample: str
+    tensor: str
+    elements: int
+
+
+@record
+class RangeTable:
+    """All ranges of one model on one set of samples.
+
+    Attributes:
+        method: one of :data:`METHODS`.
+        count: samples observed.
+        tensors: by tensor name of the prepared graph.
+        schema: version of this form.
+    """
+
+    method: str
+    count: int
+    tensors: Mapping[str, TensorRange]
+    schema: str = SCHEMA
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the whole table."""
+        return digest(self)
+
+    def range(self, name: str) -> tuple[float, float] | None:
+        """The range of a tensor, or ``None`` when no finite value of it was seen."""
+        found = self.tensors.get(name)
+        return (found.lo, found.hi) if found is not None and found.count else None
+
+
+@record
+class RangesRequest:
+    """Ask for the ranges of every activation that Q/DQ insertion may need.
+
+    Attributes:
+        model: the float ONNX model.
+        samples: a sample store.
+        method: one of :data:`METHODS`.
+        indices: the samples to use; empty: all.
+        threads: inferences at a time; 0: one per core, at most 4.
+        seed: of sampled statistics.
+    """
+
+    model: Ref
+    samples: Ref
+    method: str = "minmax"
+    indices: tuple[int, ...] = ()
+    threads: int = 0
+    seed: int = 0
+
+
+@record
+class SampleFlags:
+    """Samples that stand out before any model is run; each a tuple of sample ids.
+
+    Attributes:
+        constant: one value throughout, in every input, but not zero.
+        zero: nothing but zeros in every input.
+        nonfinite: with a NaN or an infinity.
+    """
+
+    constant: tuple[str, ...] = ()
+    zero: tuple[str, ...] = ()
+    nonfinite: tuple[NonFinite, ...] = ()
+
+
+@record
+class RangesResult:
+    """Ranges, and what went wrong on the way.
+
+    Attributes:
+        artifact: the table (format ``ranges``), see :func:`seatrial.calibration.table.load`.
+        sha256: digest of the table.
+        count: samples observed.
+        method: how the ranges were chosen.
+        tensors: how many tensors were observed.
+        nonfinite: the first occurrences, at most 100, inputs and activations alike.
+        flags: samples that stand out.
+        seconds: wall time of the observation, without reading the model.
+        notes: anything else worth a line.
+    """
+
+    artifact: Artifact
+    sha256: str
+    count: int
+    method: str
+    tensors: int
+    nonfinite: tuple[NonFinite, ...] = ()
+    flags: SampleFlags = SampleFlags()
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@record
+class SurveyRequest:
+    """Ask which samples of a store stand out."""
+
+    samples: Ref
+
+
+@record
+class ForecastRequest:
+    """Ask how long a calibration will take.
+
+    Attributes:
+        count: for how many samples; 0: all of the store.
+    """
+
+    model: Ref
+    samples: Ref
+    count: int = 0
+    threads: int = 0
+
+
+@record
+class Forecast:
+    """Estimated wall time of a calibration.
+
+    Attributes:
+        seconds: in all.
+        setup_s: once.
+        sample_s: per sample, the slower of two.
+    """
+
+    seconds: float
+    setup_s: float
+    sample_s: float

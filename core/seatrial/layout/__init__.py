@@ -1,0 +1,1 @@
+"""Layout equivalence: the transformed model must give the same results."""

@@ -1,0 +1,134 @@
+"""Core tasks of this room: each runs in a child process."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from seatrial.calibration.table import load
+from seatrial.calibration.types import RangeTable
+from seatrial.errors import UserError
+from seatrial.hookspecs import Job
+from seatrial.results import Artifact
+
+from . import ops, types
+from .graph import Graph
+from .insert import insert_pairs
+from .plan import make_plan
+from .prepare import Prepared, prepare
+from .schemes import scheme
+from .score import score_candidate
+from .units import non_negative
+
+#: Operators whose presence means that a model is quantised already.
+QUANTISED = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
+
+#: Name of the written model.
+MODEL = "model.qdq.onnx"
+
+#: Gives the range of a tensor, or ``None`` when it is not known.
+Lookup = Callable[[str], "tuple[float, float] | None"]
+
+
+def insert(request: types.InsertRequest, job: Job) -> types.InsertResult:
+    """Give the model with Q/DQ pairs.
+
+    Raises:
+        UserError: no ranges were given, a kept label is unknown, or the opset is too old.
+    """
+    path = job.path(request.model)
+    graph = Graph.read(path)
+    if any(n.op_type in QUANTISED for n in graph.nodes):
+        return _passed_through(path, graph, job)
+    _check_labels(request.keep_float, {n.name for n in graph.nodes})
+    job.progress("preparing the graph")
+    prepared = prepare(path)
+    lookup = _lookup(request, prepared.graph, job)
+    kept = {prepared.folded.get(label, label) for label in request.keep_float}
+    plan = make_plan(prepared.graph, kept, lambda t: lookup(t) is not None)
+    result = types.InsertResult(
+        artifact=None,
+        method=f"core:{'unit' if request.unit_ranges else 'calibrated'}-{scheme(request.dialect)}",
+        int8_nodes=tuple(n.name for unit in plan.units for n in unit.nodes),
+        float_nodes=tuple(plan.floats.values()),
+        tensors=len(plan.roots),
+        folded=tuple(prepared.folded),
+        notes=_notes(prepared),
+    )
+    if not plan.units:
+        return replace(result, notes=(*result.notes, _why_nothing(result)))
+    job.progress(f"inserting {len(plan.roots)} pairs")
+    insert_pairs(prepared.graph, plan, request.dialect, lambda t: lookup(t) or (0.0, 0.0))
+    artifact = Artifact(format="onnx", entry=MODEL, files=prepared.graph.write(job.out / MODEL))
+    return replace(result, artifact=artifact)
+
+
+def score(request: types.ScoreRequest, job: Job) -> types.Score:
+    """Compare a candidate with the float model on held-out calibration samples."""
+    return score_candidate(request, job)
+
+
+def _notes(prepared: Prepared) -> tuple[str, ...]:
+    notes = list(prepared.notes)
+    if prepared.folded:
+        notes.append(f"{len(prepared.folded)} BatchNormalization nodes folded")
+    if prepared.removed:
+        notes.append(f"{len(prepared.removed)} constant or identity nodes folded")
+    return tuple(notes)
+
+
+def _why_nothing(result: types.InsertResult) -> str:
+    """One line for a model in which nothing was quantised."""
+    reasons = Counter(f"{n.op_type}: {n.reason.split(':')[0]}" for n in result.float_nodes)
+    common = ", ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
+    return f"nothing can be quantised ({common or 'the model has no nodes'})"
+
+
+def _check_labels(wanted: tuple[str, ...], known: set[str]) -> None:
+    for label in wanted:
+        if label not in known:
+            raise UserError("keep_float", "the model has no such node", place=label)
+
+
+def _passed_through(path: Path, graph: Graph, job: Job) -> types.InsertResult:
+    """Copy a model that carries its own Q/DQ pairs, byte for byte."""
+    files = [path.name, *graph.external_files()]
+    for name in files:
+        target = job.out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path.parent / name, target)
+    return types.InsertResult(
+        artifact=Artifact(format="onnx", entry=path.name, files=tuple(files)),
+        method="already Q/DQ",
+        notes=("the model is quantised already and was passed through unchanged",),
+    )
+
+
+def _lookup(request: types.InsertRequest, graph: Graph, job: Job) -> Lookup:
+    producers = graph.producers()
+    if request.unit_ranges:
+        return lambda name: (0.0 if non_negative(producers.get(name), graph) else -1.0, 1.0)
+    if request.ranges is None:
+        raise UserError("ranges", "Q/DQ insertion needs a calibration table")
+    table = load(job.path(request.ranges))
+    return lambda name: _resolve(name, table, producers)
+
+
+def _resolve(name: str, table: RangeTable, producers: dict[str, Any]) -> tuple[float, float] | None:
+    """The range of a tensor, through nodes that only move values when it was not observed."""
+    found = table.range(name)
+    if found is not None or name in table.tensors:
+        return found
+    node = producers.get(name)
+    if node is None or node.op_type not in ops.PASS:
+        return None
+    inputs = node.input if node.op_type in ops.ALL_DATA else node.input[:1]
+    parts = [_resolve(i, table, producers) for i in inputs]
+    known = [p for p in parts if p is not None]
+    if len(known) < len(parts):
+        return None
+    return min(p[0] for p in known), max(p[1] for p in known)

@@ -1,0 +1,226 @@
+"""The reference: ONNX Runtime on the CPU in FP32, the only core code that names a runtime.
+
+Export parity, layout equivalence, calibration and the ``onnx-fp32`` and ``onnx-int8`` rungs are
+judged against it. It is an embedded default that is always installed, never a target.
+Runs in a child only: importing this module is cheap, calling it imports onnxruntime.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .hookspecs import Job
+from .results import LayerRun, LoadRequest, Ran, TargetKind
+
+#: Values of ``options["optimize"]``: ``none`` takes Q and DQ literally, ``all`` is the default.
+OPTIMIZE = ("all", "basic", "none")
+
+
+class ReferenceSession:
+    """A loaded model; ``run`` may be called from several threads at once.
+
+    Args:
+        session: the runtime's session.
+        title: what ``ran`` says of it.
+        profile: whether per-layer facts are collected.
+    """
+
+    def __init__(self, session: Any, title: str, *, profile: bool = False) -> None:
+        self._session: Any = session
+        self._title = title
+        self._profile = profile
+        self._layers: tuple[LayerRun, ...] | None = None
+        self.inputs: tuple[str, ...] = tuple(i.name for i in session.get_inputs())
+        self.outputs: tuple[str, ...] = tuple(o.name for o in session.get_outputs())
+        self.shapes: dict[str, tuple[int | str | None, ...]] = {
+            i.name: tuple(i.shape) for i in session.get_inputs()
+        }
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Run once; sequences and maps come back as arrays where their parts agree in shape."""
+        values = self._session.run(self.outputs, dict(feeds))
+        return {name: plain(v) for name, v in zip(self.outputs, values, strict=True)}
+
+    def ran(self) -> Ran:
+        """Always the CPU; layers only when the session was loaded with ``profile``."""
+        if self._profile and self._layers is None:
+            self._layers = _layers(Path(self._session.end_profiling()))
+        return Ran(
+            where=TargetKind.DEVICE,
+            device="CPU",
+            layers=self._layers or (),
+            notes=(self._title,),
+        )
+
+    def close(self) -> None:
+        """Free the model."""
+        self._session = None
+
+
+def load(request: LoadRequest, job: Job) -> ReferenceSession:
+    """Load an ONNX model, float or with Q/DQ pairs.
+
+    Args:
+        request: ``options["optimize"]`` is one of :data:`OPTIMIZE`.
+        job: resolves the model.
+
+    Raises:
+        UserError: an unknown option, or a tap that the main graph does not compute.
+    """
+    optimize = request.options.get("optimize", "all")
+    path = job.path(request.artifact)
+    job.progress(f"loading {path.name} on the reference")
+    source: Path | bytes = path
+    if request.taps:
+        import onnx
+
+        source = with_outputs(onnx.load(path, load_external_data=False), request.taps)
+    return open_model(
+        source,
+        folder=path.parent,
+        optimize=str(optimize),
+        threads=request.threads,
+        profile=job.scratch / "reference" if request.profile else None,
+    )
+
+
+def open_model(
+    source: Path | bytes,
+    *,
+    folder: Path | None = None,
+    optimize: str = "all",
+    threads: int = 0,
+    profile: Path | None = None,
+    in_order: bool = False,
+) -> ReferenceSession:
+    """Open a model file, or a serialised model whose external data lies in ``folder``.
+
+    Args:
+        source: a file or bytes.
+        folder: only used for bytes.
+        optimize: one of :data:`OPTIMIZE`.
+        threads: of one inference; 0: the runtime's own choice.
+        profile: path prefix of a profile to collect.
+        in_order: execute nodes in the order in which the graph lists them.
+    """
+    import onnxruntime as ort
+
+    options = _options(optimize, threads)
+    if in_order:
+        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    session = _session(source, folder, options)
+    title = f"onnxruntime {ort.__version__}, CPU, graph optimisation {optimize}"
+    return ReferenceSession(session, title, profile=profile is not None)
+
+
+def optimised(source: bytes, target: Path, *, folder: Path | None = None) -> None:
+    """Write the graph as the runtime optimises it for this CPU: only valid in this process."""
+    options = _options("all", 1)
+    options.optimized_model_filepath = str(target)
+    _session(source, folder, options)
+
+
+def with_outputs(original: Any, taps: Iterable[str]) -> bytes:
+    """A copy of a ``ModelProto`` with inner tensors added to its outputs, serialised.
+
+    Raises:
+        UserError: a name that no node of the main graph writes.
+    """
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(original)
+    have = {o.name for o in model.graph.output}
+    known = {name for node in model.graph.node for name in node.output if name}
+    for name in taps:
+        if name in have:
+            continue
+        if name not in known:
+            raise UserError("taps", "no node of the main graph writes this tensor", place=name)
+        model.graph.output.append(onnx.ValueInfoProto(name=name))
+        have.add(name)
+    return bytes(model.SerializeToString())
+
+
+def plain(value: Any) -> Any:
+    """An output as one array: a list of maps becomes (samples, classes) in key order.
+
+    Raises:
+        ValueError: parts that do not stack into one array.
+    """
+    import numpy as np
+
+    if value is None:
+        raise ValueError("an optional output is empty")
+    if isinstance(value, Mapping):
+        return np.asarray([value[k] for k in sorted(value)])
+    if isinstance(value, list):
+        parts = [plain(v) for v in value]
+        if len({np.shape(p) for p in parts}) > 1:
+            raise ValueError("a sequence output has parts of different shapes")
+        return np.stack(parts) if parts else np.zeros((0,), np.float32)
+    array = np.asarray(value)
+    return array.astype(str) if array.dtype.hasobject else array
+
+
+def _options(optimize: str, threads: int) -> Any:
+    import onnxruntime as ort
+
+    levels = {
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    }
+    if optimize not in levels:
+        raise UserError("optimize", f"{optimize!r} is not one of {', '.join(OPTIMIZE)}")
+    options = ort.SessionOptions()
+    options.graph_optimization_level = levels[optimize]
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    # Idle threads must not burn the cores of whatever runs beside the reference.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _session(source: Path | bytes, folder: Path | None, options: Any) -> Any:
+    import onnxruntime as ort
+
+    if isinstance(source, bytes) and folder is not None:
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, str(folder))
+    model = source if isinstance(source, bytes) else str(source)
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _layers(profile: Path) -> tuple[LayerRun, ...]:
+    """Median time of each kernel in a profile."""
+    times: dict[str, list[float]] = {}
+    facts: dict[str, Mapping[str, Any]] = {}
+    for event in json.loads(profile.read_text("utf-8")):
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            name = event["name"].removesuffix("_kernel_time")
+            times.setdefault(name, []).append(event["dur"] / 1000)
+            facts[name] = event["args"]
+    return tuple(_layer(name, facts[name], ms) for name, ms in times.items())
+
+
+def _layer(name: str, facts: Mapping[str, Any], ms: Sequence[float]) -> LayerRun:
+    types = [t for part in facts.get("output_type_shape", []) for t in part]
+    precision = {"float": "FP32", "float16": "FP16", "uint8": "INT8", "int8": "INT8"}
+    return LayerRun(
+        layer=name,
+        op_type=facts.get("op_name", ""),
+        on=facts.get("provider", ""),
+        precision=precision.get(types[0], "") if types else "",
+        ms=statistics.median(ms),
+    )
