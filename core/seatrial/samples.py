@@ -165,6 +165,19 @@ class StoreWriter:
         (self.root / file).unlink()
         self._ragged[name] = pattern
 
+    def restore_axis(self, name: str) -> None:
+        """Give the samples of a tensor written so far a first axis of length 1.
+
+        For outputs that looked as if they had a batch axis until a later sample showed otherwise.
+        """
+        import numpy as np
+
+        if name in self._maps:
+            self._unstack(name, f"{self._order.index(name)}.npy")
+        for i in range(self.written):
+            file = self.root / self._ragged[name].replace("*", str(i))
+            np.save(file, np.load(file, allow_pickle=False)[None])
+
     def close(
         self,
         samples: Sequence[Mapping[str, Any]],

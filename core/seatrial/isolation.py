@@ -1,0 +1,437 @@
+"""The parent's side of every hook call: children, limits, faults as values.
+
+Nothing of a plugin is ever imported here (but for ``in_process``, a vendor's debugger).
+"""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import importlib
+import shutil
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .codec import CodecError, decode
+from .errors import UserError
+from .hookspecs import HOOKS
+from .jobs import describing
+from .jobs.calls import Described as Described
+from .jobs.inprocess import LocalTransport, run_here
+from .jobs.outcome import Environment as Environment
+from .jobs.outcome import Limits as Limits
+from .jobs.outcome import Outcome as Outcome
+from .jobs.prepare import Call, Prepared, prepare
+from .jobs.remote import ChildTransport, Finished, start, wait_for
+from .jobs.sessions import SessionHandle as SessionHandle
+from .jobs.sessions import Transport
+from .jobs.supervisor import Supervisor
+from .registry import Plugin
+from .results import Artifact, Fault, FaultKind, LoadRequest, Ref
+from .session import RunReply as RunReply
+from .worker import write_json
+from .workspace import Workspace, artifact_problem
+
+Progress = Callable[[str, str, "float | None"], None]
+
+_DESCRIBE_LIMITS = Limits(timeout_s=60.0)
+_open: weakref.WeakSet[Runner] = weakref.WeakSet()
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM reached this process while a runner was open; handled like Ctrl-C."""
+
+
+class Runner:
+    """Runs hooks, core tasks and sessions in children; closing it kills all of them.
+
+    Args:
+        workspace: where objects, jobs and logs are.
+        environments: interpreters and launchers by name, for ``env=``.
+        in_process: call hooks in this process, for a debugger. No limits, no isolation.
+        progress: called with stage, text and fraction, in the caller's thread.
+        allow_network: ids of plugins (or names of tasks) that may use the network.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        environments: Mapping[str, Environment] | None = None,
+        in_process: bool = False,
+        progress: Progress | None = None,
+        allow_network: Collection[str] = (),
+    ) -> None:
+        self.workspace = workspace
+        self._environments = dict(environments or {})
+        self._in_process = in_process
+        self._progress = progress or (lambda stage, text, fraction: None)
+        self._allow_network = frozenset(allow_network)
+        self._supervisor: Supervisor | None = None
+        self._described: dict[tuple[str, str, str], Outcome[Described]] = {}
+        self._sound: dict[str, list[tuple[str, int, int]]] = {}
+        self._turn = threading.Lock()
+        self._start = threading.Lock()
+        self._old_handler: Any = None
+        _open.add(self)
+
+    def __enter__(self) -> Runner:
+        main = threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self._old_handler = signal.signal(signal.SIGTERM, _terminate)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill every child and everything they started."""
+        if self._supervisor is not None:
+            self._supervisor.close()
+            self._supervisor = None
+        if self._old_handler is not None:
+            signal.signal(signal.SIGTERM, self._old_handler)
+            self._old_handler = None
+
+    def hook(
+        self,
+        plugin: Plugin,
+        hook: str,
+        request: Any,
+        *,
+        refs: Sequence[Ref] = (),
+        limits: Limits | None = None,
+        env: str = "",
+        variables: Mapping[str, str] | None = None,
+    ) -> Outcome[Any]:
+        """Call a one-shot hook of one backend.
+
+        Args:
+            plugin: from :func:`seatrial.registry.discover`.
+            hook: its name, ``seatrial_probe`` ...
+            request: the hook's request record.
+            refs: objects it may read; those that the request names are added.
+            limits: time and memory.
+            env: name of an environment, ``""``: our own interpreter.
+            variables: environment variables; they win over the description's.
+
+        Raises:
+            UserError: ``env`` is not configured.
+        """
+        call = self._call("hook", plugin, hook, request, refs, limits, env, variables)
+        return self._one_shot(call, HOOKS[hook][1])
+
+    def describe(self, plugin: Plugin, *, env: str = "") -> Outcome[Described]:
+        """Ask a backend who it is; the answer is cached on disk until the package changes.
+
+        Raises:
+            UserError: ``env`` is not configured.
+        """
+        memory = (plugin.id, plugin.value, env)
+        if memory not in self._described:
+            self._described[memory] = self._describe(plugin, env)
+        return self._described[memory]
+
+    def _describe(self, plugin: Plugin, env: str) -> Outcome[Described]:
+        where = self._environment(env)
+        call = Call(
+            kind="hook",
+            name="seatrial_describe",
+            request=None,
+            plugin=plugin,
+            limits=_DESCRIBE_LIMITS,
+            where=where,
+        )
+        key = describing.cache_key(plugin, call.interpreter)
+        known = None if plugin.problem or self._in_process else describing.read(key)
+        if known is not None:
+            return Outcome(result=known)
+        outcome: Outcome[Described] = self._one_shot(call, Described)
+        if outcome.result is not None:
+            describing.write(key, outcome.result)
+        return outcome
+
+    def task(
+        self,
+        name: str,
+        request: Any,
+        *,
+        refs: Sequence[Ref] = (),
+        limits: Limits | None = None,
+        user: bool = False,
+    ) -> Outcome[Any]:
+        """Run a core task ``"seatrial.module:function"``.
+
+        The result is decoded when the function's return type is a record of ours, and is plain
+        JSON otherwise.
+
+        Args:
+            name: the function, which takes the request and the job.
+            request: a record of the type that the function's first parameter is annotated with.
+            refs: objects it may read; those that the request names are added.
+            limits: time and memory.
+            user: it will import the user's own code: their working folder (first on the search
+                path), their home and variables, but no network.
+        """
+        call = Call(
+            kind="task",
+            name=name,
+            request=request,
+            refs=refs,
+            limits=limits or Limits(),
+            network=name in self._allow_network,
+            user=user,
+        )
+        return self._one_shot(call, None)
+
+    def open(
+        self,
+        plugin: Plugin | str,
+        hook: str | None,
+        request: LoadRequest,
+        *,
+        refs: Sequence[Ref] = (),
+        limits: Limits | None = None,
+        env: str = "",
+        variables: Mapping[str, str] | None = None,
+    ) -> Outcome[SessionHandle]:
+        """Load an artefact in a child that stays alive.
+
+        Args:
+            plugin: a backend, or a core task such as ``"seatrial.reference:load"``.
+            hook: ``seatrial_load`` for a backend, ``None`` for a task.
+            request: what to load and how.
+            refs: objects it may read; those that the request names are added.
+            limits: for loading and, unless stated, for each run.
+            env: name of an environment.
+            variables: environment variables; they win over the description's.
+
+        Raises:
+            UserError: ``env`` is not configured.
+        """
+        owner, name = (None, plugin) if isinstance(plugin, str) else (plugin, hook or "")
+        call = self._call("session", owner, name, request, refs, limits, env, variables)
+        begin = time.monotonic()
+        refused = self._refused(call)
+        if refused:
+            return Outcome(fault=refused)
+        job = prepare(self.workspace, call)
+        if self._in_process:
+            transport: Transport | Finished = LocalTransport.load(job)
+        else:
+            transport = self._remote(job)
+        if isinstance(transport, Finished):
+            return self._outcome(job, transport, None, begin)
+        network = getattr(transport, "network", "")
+        first: Outcome[Any] = self._outcome(
+            job, Finished(network=network, peak_mb=transport.peak_rss_mb), None, begin, keep=True
+        )
+        handle = SessionHandle(
+            transport,
+            first,
+            load_ns=getattr(transport, "load_ns", 0),
+            limits=call.limits,
+            check=self._damaged,
+            turn=self._turn,
+        )
+        return dataclasses.replace(first, result=handle)
+
+    def adopt(self, outcome: Outcome[Any], artifact: Artifact) -> Ref:
+        """Move an artefact of an outcome into the store.
+
+        Raises:
+            ValueError: its files are not regular files under the job's ``out``; the outcome's own
+                artefacts were checked before.
+        """
+        return self.workspace.adopt(outcome.out, artifact)
+
+    def _call(
+        self,
+        kind: str,
+        plugin: Plugin | None,
+        name: str,
+        request: Any,
+        refs: Sequence[Ref],
+        limits: Limits | None,
+        env: str,
+        variables: Mapping[str, str] | None,
+    ) -> Call:
+        told: Mapping[str, str] = {}
+        where = self._environment(env)
+        if plugin is not None and not plugin.problem:
+            described = self.describe(plugin, env=env).result
+            told = described.description.environment if described else {}
+        return Call(
+            kind=kind,
+            name=name,
+            request=request,
+            plugin=plugin,
+            refs=refs,
+            limits=limits or Limits(),
+            where=where,
+            variables={**told, **where.variables, **(variables or {})},
+            network=(plugin.id if plugin else name) in self._allow_network,
+        )
+
+    def _environment(self, env: str) -> Environment:
+        if not env:
+            return Environment()
+        try:
+            return self._environments[env]
+        except KeyError:
+            known = ", ".join(sorted(self._environments)) or "none"
+            raise UserError(f"@{env}", "no such environment", advice=f"known: {known}") from None
+
+    def _one_shot(self, call: Call, kind: type[Any] | None) -> Outcome[Any]:
+        begin = time.monotonic()
+        refused = self._refused(call)
+        if refused:
+            return Outcome(fault=refused)
+        job = prepare(self.workspace, call)
+        if self._in_process:
+            finished = run_here(job, self._progress)
+        else:
+            child = start(self._children(), job)
+            finished = (
+                child
+                if isinstance(child, Finished)
+                else wait_for(child, self._children(), job, self._progress)
+            )
+        return self._outcome(job, finished, kind, begin)
+
+    def _remote(self, job: Prepared) -> ChildTransport | Finished:
+        child = start(self._children(), job)
+        if isinstance(child, Finished):
+            return child
+        return ChildTransport.opened(child, self._children(), job, self._progress)
+
+    def _children(self) -> Supervisor:
+        with self._start:
+            if self._supervisor is None:
+                self._supervisor = Supervisor()
+            return self._supervisor
+
+    def _refused(self, call: Call) -> Fault | None:
+        if call.plugin is not None and call.plugin.problem:
+            return Fault(kind=FaultKind.UNAVAILABLE, stage=call.name, reason=call.plugin.problem)
+        return self._damaged(call.digests(), call.name)
+
+    def _damaged(self, digests: Sequence[str], stage: str) -> Fault | None:
+        """Objects are hashed again before their first use, and when a file of theirs changed."""
+        for sha in digests:
+            seen = _stamps(self.workspace.objects / sha)
+            if seen and self._sound.get(sha) == seen:
+                continue
+            if not self.workspace.verify(Ref(sha256=sha, entry="")):
+                reason = f"object {sha[:12]} is missing or not what its digest says"
+                return Fault(kind=FaultKind.UNAVAILABLE, stage=stage, reason=reason)
+            self._sound[sha] = seen
+        return None
+
+    def _outcome(
+        self,
+        job: Prepared,
+        finished: Finished,
+        kind: type[Any] | None,
+        begin: float,
+        *,
+        keep: bool = False,
+    ) -> Outcome[Any]:
+        """Decode, store and hand on; ``keep``: the job goes on, its scratch folder stays."""
+        fault, result = finished.fault, None
+        if fault is None and not keep:
+            fault, result = _decoded(job, finished, kind)
+        outcome: Outcome[Any] = Outcome(
+            result=result,
+            fault=fault,
+            seconds=time.monotonic() - begin,
+            peak_rss_mb=finished.peak_mb,
+            log=job.log if job.log.exists() else None,
+            job_id=job.id,
+            out=job.folder / "out",
+            network=finished.network,
+        )
+        if not keep:
+            shutil.rmtree(job.folder / "scratch", ignore_errors=True)
+            _store(job, outcome, finished.value)
+        return outcome
+
+
+def _decoded(job: Prepared, finished: Finished, kind: type[Any] | None) -> tuple[Fault | None, Any]:
+    """The result record, or the fault of a result that does not fit its type or its files."""
+    try:
+        wanted = kind if kind is not None else _task_type(finished.type)
+        result = decode(wanted, finished.value) if wanted is not None else finished.value
+        problem = _artifact_problem(result, job.folder / "out")
+    except CodecError as error:
+        result, problem = None, str(error)
+    if problem:
+        return Fault(
+            kind=FaultKind.BROKE_CONTRACT,
+            stage=job.call.name,
+            reason=problem,
+            log=job.log_name,
+        ), None
+    return None, result
+
+
+def _task_type(name: str) -> type[Any] | None:
+    """The record type that a core task said it returns; only ours are looked up."""
+    module, _, attribute = name.partition(":")
+    if not module.startswith("seatrial.") or not attribute.isidentifier():
+        return None
+    found = getattr(importlib.import_module(module), attribute, None)
+    return found if isinstance(found, type) and dataclasses.is_dataclass(found) else None
+
+
+def _artifact_problem(value: Any, out: Path) -> str:
+    if isinstance(value, Artifact):
+        return artifact_problem(out, value, {})
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts: Any = (getattr(value, f.name) for f in dataclasses.fields(value))
+    elif isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, (tuple, list)):
+        parts = value
+    else:
+        return ""
+    return next((problem for part in parts if (problem := _artifact_problem(part, out))), "")
+
+
+def _store(job: Prepared, outcome: Outcome[Any], value: Any) -> None:
+    fault = outcome.fault
+    write_json(
+        job.folder / "result.json",
+        {
+            "schema": "seatrial.result/1",
+            "job": outcome.job_id,
+            "value": value if fault is None else None,
+            "fault": dataclasses.asdict(fault) if fault else None,
+            "seconds": outcome.seconds,
+            "peak_rss_mb": outcome.peak_rss_mb,
+            "network": outcome.network,
+        },
+    )
+
+
+def _stamps(folder: Path) -> list[tuple[str, int, int]]:
+    stamps = []
+    for path in sorted(folder.rglob("*")):
+        facts = path.lstat()
+        stamps.append((str(path), facts.st_mtime_ns, facts.st_size))
+    return stamps
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated(signal.Signals(number).name)
+
+
+@atexit.register
+def _close_all() -> None:
+    for runner in list(_open):
+        runner.close()

@@ -1,0 +1,344 @@
+"""The feed loop and the clock of a live session; runs inside the child, core code only.
+
+Every backend is timed by these lines: feeds are prepared before the clock starts, outputs are
+checked after it stopped. numpy is imported late. Python 3.10 and newer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .codec import record
+from .jobs.calls import CallFault, checked, guarded
+from .results import Artifact, FaultKind, LoadRequest, Ran, TensorIO
+from .samples import Samples, StoreWriter
+
+#: Feeds of one round up to this many bytes are all prepared before its first call.
+PREPARED_BYTES = 256 * 1024 * 1024
+
+_KINDS = "biuf"
+
+
+@record
+class RunRequest:
+    """One round over samples.
+
+    Attributes:
+        path: the sample store, relative to the job's folder.
+        indices: which samples, in this order; ``None``: all.
+        keep: write the outputs of the first pass to a store.
+        warmup: untimed calls before the first timed one, cycling through the batches.
+        repeat: timed passes over the samples.
+        batch: samples per call; the last group is filled up by repeating its last sample.
+        out: folder for kept outputs, relative to the job's ``out``.
+    """
+
+    path: str
+    indices: tuple[int, ...] | None = None
+    keep: bool = False
+    warmup: int = 0
+    repeat: int = 1
+    batch: int = 1
+    out: str = ""
+
+
+@record
+class RunReply:
+    """What one round gave.
+
+    Attributes:
+        latencies_ns: one per timed call of ``Session.run``, in order.
+        outputs: the store of the outputs (sample axis first), when they were kept.
+        load_ns: time that loading the artefact took.
+        first_run_ns: time of the session's very first call, warm-up included.
+        cpu_ns: CPU time of the child's process during the timed calls.
+    """
+
+    latencies_ns: tuple[int, ...]
+    outputs: Artifact | None = None
+    load_ns: int = 0
+    first_run_ns: int = 0
+    cpu_ns: int = 0
+
+
+class TensorMap:
+    """Between the ONNX model's tensors and the artefact's own.
+
+    Args:
+        inputs: the artefact's inputs; empty: the ONNX model's own, unchanged.
+        outputs: the artefact's outputs; empty: unchanged.
+    """
+
+    def __init__(self, inputs: Sequence[TensorIO], outputs: Sequence[TensorIO]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def feeds(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Artefact inputs from ONNX inputs (batch axis included), C-contiguous.
+
+        Raises:
+            CallFault: broke contract: the artefact names an input that the samples lack, or wants
+                integers of a float tensor without a scale.
+        """
+        import numpy as np
+
+        if not self.inputs:
+            return dict(arrays)
+        fed = {}
+        for io in self.inputs:
+            source = io.onnx or io.name
+            if source not in arrays:
+                known = ", ".join(sorted(arrays))
+                raise _broke(f"input {io.name!r} stands for {source!r}; the samples have {known}")
+            value = arrays[source]
+            if io.perm:
+                value = np.transpose(value, io.perm)
+            fed[io.name] = np.ascontiguousarray(_to_artifact(value, io))
+        return fed
+
+    def results(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """ONNX outputs from artefact outputs; those the artefact does not list stay as they are.
+
+        Raises:
+            CallFault: broke contract: a listed output is missing.
+        """
+        import numpy as np
+
+        given = dict(arrays)
+        mapped = {}
+        for io in self.outputs:
+            if io.name not in given:
+                raise _broke(f"run gave no output {io.name!r}")
+            value = given.pop(io.name)
+            if io.scale:
+                value = (value.astype(np.float32) - io.zero_point) * np.float32(io.scale)
+            if io.perm:
+                value = np.transpose(value, np.argsort(io.perm))
+            mapped[io.onnx or io.name] = value
+        return mapped | given
+
+
+def _to_artifact(value: Any, io: TensorIO) -> Any:
+    """Quantise with q = clip(round(x / scale) + zero_point), or cast between like kinds."""
+    import numpy as np
+
+    if not io.dtype or value.dtype == np.dtype(io.dtype):
+        return value
+    wanted = np.dtype(io.dtype)
+    if io.scale:
+        info = np.iinfo(wanted)
+        steps = np.rint(value.astype(np.float64) / io.scale) + io.zero_point
+        return np.clip(steps, info.min, info.max).astype(wanted)
+    if wanted.kind in "iu" and value.dtype.kind == "f":
+        raise _broke(f"input {io.name!r} takes {wanted} of a float tensor but states no scale")
+    return value.astype(wanted)
+
+
+def checked_outputs(outputs: Any) -> dict[str, Any]:
+    """The outputs of one call, if they are numpy arrays of numbers by name.
+
+    Raises:
+        CallFault: broke contract, naming the output.
+    """
+    import numpy as np
+
+    if not isinstance(outputs, Mapping) or not outputs:
+        raise _broke(f"run gave {type(outputs).__name__}, not a mapping of arrays")
+    for name, value in outputs.items():
+        if not isinstance(name, str) or not isinstance(value, np.ndarray):
+            raise _broke(f"output {name!r} is a {type(value).__name__}, not a numpy array")
+        if value.dtype.kind not in _KINDS:
+            raise _broke(f"output {name!r} has element type {value.dtype}")
+    return dict(outputs)
+
+
+def _broke(reason: str) -> CallFault:
+    return CallFault(FaultKind.BROKE_CONTRACT, reason)
+
+
+class OutputStore:
+    """Outputs of a round as a sample store, one entry per sample.
+
+    An output whose first dimension equals the batch loses that axis. With batch 1 an output that
+    breaks the rule in any call (a detector's ``[boxes, 7]``) keeps its shape in all of them; with
+    a larger batch it cannot be told apart by sample, and the round is refused.
+    A store without batch axis (the model has none) keeps every output as it is.
+    """
+
+    def __init__(self, root: Path, samples: Samples, indices: Sequence[int], batch: int) -> None:
+        root.mkdir(parents=True)
+        self.root = root
+        self.split = bool(samples.index.get("batch_axis", True))
+        self.batch = batch
+        self._writer = StoreWriter(root, len(indices), batch_axis=self.split)
+        self._facts: list[dict[str, Any]] = []
+        self._whole: set[str] = set()
+        self._rows = [samples.index["samples"][i] for i in indices]
+
+    def add(self, outputs: Mapping[str, Any], used: int) -> None:
+        """Append one call's outputs, of which the first ``used`` samples count."""
+        if self.split:
+            self._note_whole(outputs)
+        for i in range(used):
+            tensors = {n: self._pick(n, v, i) for n, v in outputs.items()}
+            row = self._rows[len(self._facts)]
+            kept = {k: row[k] for k in ("id", "group") if k in row}
+            self._facts.append({**kept, "sha256": _hash(tensors)})
+            self._writer.add(tensors)
+
+    def _pick(self, name: str, value: Any, i: int) -> Any:
+        return value[i] if self.split and name not in self._whole else value
+
+    def _note_whole(self, outputs: Mapping[str, Any]) -> None:
+        for name, value in outputs.items():
+            if name in self._whole or (value.ndim and value.shape[0] == self.batch):
+                continue
+            if self.batch > 1:
+                raise CallFault(
+                    FaultKind.RAISED,
+                    f"output {name!r} has shape {value.shape} for a batch of {self.batch}: "
+                    "it cannot be split by sample; use batch 1",
+                )
+            self._whole.add(name)
+            if self._facts:
+                self._writer.restore_axis(name)
+
+    def close(self) -> Artifact:
+        """Write the index; the artefact's files are relative to the store's folder."""
+        files = self._writer.close(self._facts, kind="outputs")
+        return Artifact(format="seatrial-samples", entry="", files=files)
+
+
+def _hash(tensors: Mapping[str, Any]) -> str:
+    """sha256 of names, types, shapes and bytes of one sample's tensors."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name}|{value.dtype.str}|{value.shape}|".encode())
+        digest.update(value.data if value.size else b"")
+    return digest.hexdigest()
+
+
+class Loop:
+    """Runs rounds on one live session.
+
+    Args:
+        session: what the backend's ``seatrial_load`` gave.
+        request: how it was loaded; its inputs and outputs map the tensors.
+        folder: the job's folder.
+        load_ns: time that loading took.
+    """
+
+    def __init__(self, session: Any, request: LoadRequest, folder: Path, load_ns: int) -> None:
+        self.session = session
+        self.map = TensorMap(request.inputs, request.outputs)
+        self.folder = folder
+        self.load_ns = load_ns
+        self.first_run_ns = 0
+        self._stores: dict[str, Samples] = {}
+
+    def run(self, request: RunRequest) -> RunReply:
+        """One round.
+
+        Raises:
+            CallFault: the session raised, or gave something that is not named arrays of numbers.
+        """
+        samples = self._store(request.path)
+        indices = tuple(range(samples.count)) if request.indices is None else request.indices
+        groups = list(_groups(indices, request.batch))
+        feeds = _Feeds(samples, self.map, groups)
+        for i in range(request.warmup if groups else 0):
+            self._call(feeds[i % len(groups)])
+        store = None
+        if request.keep:
+            store = OutputStore(self.folder / "out" / request.out, samples, indices, request.batch)
+        latencies: list[int] = []
+        cpu = 0
+        for turn in range(request.repeat):
+            for i, group in enumerate(groups):
+                outputs, wall, used = self._call(feeds[i])
+                latencies.append(wall)
+                cpu += used
+                mapped = self.map.results(checked_outputs(outputs))
+                if store is not None and turn == 0:
+                    store.add(mapped, group.used)
+        return RunReply(
+            latencies_ns=tuple(latencies),
+            outputs=store.close() if store is not None else None,
+            load_ns=self.load_ns,
+            first_run_ns=self.first_run_ns,
+            cpu_ns=cpu,
+        )
+
+    def _store(self, path: str) -> Samples:
+        if path not in self._stores:
+            self._stores[path] = Samples((self.folder / path).resolve())
+        return self._stores[path]
+
+    def _call(self, feeds: Mapping[str, Any]) -> tuple[Any, int, int]:
+        """Outputs, wall time and CPU time of one call, both in nanoseconds."""
+        run = self.session.run
+        try:
+            cpu = time.process_time_ns()
+            start = time.perf_counter_ns()
+            outputs = run(feeds)
+            wall = time.perf_counter_ns() - start
+            cpu = time.process_time_ns() - cpu
+        except Exception as error:  # noqa: BLE001 - handed on as a fault
+            failure = error
+        else:
+            self.first_run_ns = self.first_run_ns or wall
+            return outputs, wall, cpu
+        return typing.cast("tuple[Any, int, int]", guarded(lambda: _raise(failure)))
+
+    def ran(self) -> Any:
+        """JSON of what the session says it ran."""
+        return checked(guarded(self.session.ran), Ran, "ran")
+
+    def close(self) -> None:
+        """Close the session and let go of the sample stores."""
+        self._stores.clear()
+        guarded(self.session.close)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+class _Group(typing.NamedTuple):
+    indices: tuple[int, ...]
+    used: int
+
+
+def _groups(indices: Sequence[int], size: int) -> Iterator[_Group]:
+    """Groups of exactly ``size`` samples; the last one is filled with its last sample."""
+    for start in range(0, len(indices), size):
+        group = tuple(indices[start : start + size])
+        yield _Group(group + group[-1:] * (size - len(group)), len(group))
+
+
+class _Feeds:
+    """Feeds by group: all prepared at once when they are small, else made when asked for."""
+
+    def __init__(self, samples: Samples, tensors: TensorMap, groups: Sequence[_Group]) -> None:
+        self._samples = samples
+        self._map = tensors
+        self._groups = groups
+        self._ready: list[dict[str, Any]] = []
+        if groups:
+            first = self._make(0)
+            if sum(v.nbytes for v in first.values()) * len(groups) <= PREPARED_BYTES:
+                self._ready = [first, *(self._make(i) for i in range(1, len(groups)))]
+
+    def _make(self, i: int) -> dict[str, Any]:
+        return self._map.feeds(self._samples.feeds(self._groups[i].indices))
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return self._ready[i] if self._ready else self._make(i)
