@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def draw(page: Page, data: Data) -> None:
     """The whole view."""
     terminal.headline(page, data)
-    page.sheet(sheets.benchmark(data), terminal.conditions(data))
+    page.sheet(sheets.benchmark(data))
     ranked = ranking(data)
     if ranked:
         page.space()

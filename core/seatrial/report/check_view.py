@@ -19,17 +19,11 @@ MOST = 12
 def draw(page: Page, data: Data) -> None:
     """The whole view."""
     terminal.headline(page, data)
-    page.sheet(_compiles(data), f"{nr.plural(_asked(data), 'target')} asked")
+    page.sheet(_compiles(data))
     terminal.found(page, data, MOST)
     _claims(page, data)
     terminal.reasons(page, data)
     terminal.faults(page, data)
-
-
-def _asked(data: Data) -> int:
-    return sum(
-        1 for row in data["targets"] if row["availability"] and row["availability"]["usable"]
-    )
 
 
 def _compiles(data: Data) -> sheets.Sheet:

@@ -21,6 +21,12 @@ WIDEST = 100
 #: Below this width the columns marked ``wide`` are left out.
 NARROW = 96
 
+#: Columns whose cells are all this short are never wrapped.
+UNBROKEN = 18
+
+#: A head over a line, two spaces between columns.
+_RULED = box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
+
 #: Style of words that mean something wherever they stand.
 WORDS = {
     "SHIP": "bold green",
@@ -48,6 +54,9 @@ WORDS = {
     "no": "red",
     "-": "dim",
 }
+
+#: Labels that stand below one another.
+LEVELS = ("error", "warning", "info")
 
 _BANNER = {
     "SHIP": "bold white on green",
@@ -102,9 +111,9 @@ class Page:
         self.line((f" {verdict} ", _BANNER.get(verdict, "bold")), "  ", (subject, "bold"), indent=0)
 
     def labelled(self, label: str, text: str, style: str = "", indent: int = 2) -> None:
-        """A short label with text hanging to the right of it."""
+        """A short label with text hanging to the right of it; labels of levels line up."""
         grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True, min_width=7 if label in LEVELS else None)
         grid.add_column(overflow="fold")
         grid.add_row(Text(label, style=style or WORDS.get(label, "")), Text(text))
         self._console.print(Padding(grid, (0, 0, 0, indent)))
@@ -119,23 +128,24 @@ class Page:
             table.add_row(*(Text(text, style=style) for text, style in cells))
         self._console.print(Padding(table, (0, 0, 0, 2)))
 
-    def sheet(self, sheet: Sheet, note: str = "") -> None:
+    def sheet(self, sheet: Sheet) -> None:
         """A table under its heading; nothing when it has no rows."""
         if not sheet.rows:
             return
-        self.heading(sheet.title, note)
+        self.heading(sheet.title, sheet.note)
         shown = [
             i for i, column in enumerate(sheet.columns) if self.width >= NARROW or not column.wide
         ]
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+        table = Table(box=_RULED, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
         for i in shown:
             column = sheet.columns[i]
-            justify = "right" if column.right else "left"
+            longest = max(len(row[i]) for row in sheet.rows)
             table.add_column(
                 Text(column.title),
-                justify=justify,  # type: ignore[arg-type]  # rich's literal, chosen above
+                justify="right" if column.right else "left",
                 overflow="fold",
                 header_style="dim",
+                no_wrap=longest <= UNBROKEN,
             )
         for row in sheet.rows:
             table.add_row(*(_cell(row[i]) for i in shown))

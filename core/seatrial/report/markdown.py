@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import bench_view, sheets, terminal
+from . import bench_view, facts, sheets
 from . import numbers as nr
 from .safe import guard, safe
 from .sheets import Data, Sheet
@@ -61,14 +61,14 @@ def render(data: Data) -> str:
     if data["command"] in ("run", "bench"):
         parts.append(table(sheets.verdicts(data)) if data["verdict"] else "")
     parts += [_reasons(data), table(sheets.ladder(data))]
-    parts.append(table(sheets.benchmark(data), terminal.conditions(data)))
+    parts.append(table(sheets.benchmark(data)))
     ranked = bench_view.ranking(data) if data["command"] == "bench" else ""
     parts += [line(ranked), table(sheets.matrix(data)), _findings(data), _calibration(data)]
     parts += [table(sheets.candidates(data)), _faults(data), _next(data)]
     return guard("\n\n".join(part for part in parts if part) + "\n")
 
 
-def table(sheet: Sheet, note: str = "") -> str:
+def table(sheet: Sheet) -> str:
     """A table with its title and notes; empty without rows."""
     if not sheet.rows:
         return ""
@@ -76,7 +76,7 @@ def table(sheet: Sheet, note: str = "") -> str:
     rule = "|" + "|".join("---:" if c.right else "---" for c in sheet.columns) + "|"
     rows = ["| " + " | ".join(text(cell) for cell in row) + " |" for row in sheet.rows[:MOST]]
     notes = [*sheet.notes, *sheets.more(len(sheet.rows), MOST, "rows")]
-    title = f"### {sheet.title}" + (f" ({note})" if note else "")
+    title = f"### {sheet.title}" + (f" ({text(sheet.note)})" if sheet.note else "")
     below = "".join(f"\n{line(note)}  " for note in notes)
     return f"{title}\n\n{head}\n{rule}\n" + "\n".join(rows) + (f"\n{below}" if below else "")
 
@@ -91,7 +91,9 @@ def _head(data: Data) -> str:
     if data["verdict"] and classes:
         lines.append("Holds for " + "; ".join(text(safe(c)) for c in classes) + ".")
     if model:
-        lines.append(line(terminal.about(data)))
+        lines.append(line(facts.about(data)))
+    for words in (facts.synthetic(data), facts.limits(data) and f"Limits: {facts.limits(data)}."):
+        lines += [line(words)] if words else []
     return "\n\n".join(lines)
 
 

@@ -22,6 +22,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _COMMAND = re.compile(
     r"^((?:\s|\x1b\[[0-9;]*m)*)(:(?=(?:\x1b\[[0-9;]*m)*:)|#(?=#\[))", re.MULTILINE
 )
+_TRAILING = re.compile(r" +$", re.MULTILINE)
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -49,7 +50,7 @@ def guard(output: str) -> str:
     for colour in _COLOUR.finditer(output):
         parts += [_CONTROL.sub(_visible, output[end : colour.start()]), colour.group()]
         end = colour.end()
-    return "".join([*parts, _CONTROL.sub(_visible, output[end:])])
+    return _TRAILING.sub("", "".join([*parts, _CONTROL.sub(_visible, output[end:])]))
 
 
 def _visible(match: re.Match[str]) -> str:

@@ -26,12 +26,13 @@ class Column:
 
 @dataclasses.dataclass
 class Sheet:
-    """A table with a title; ``notes`` are lines below it. Without rows it is not shown."""
+    """A table with a title and a note beside it; ``notes`` are lines below it."""
 
     title: str
     columns: Sequence[Column]
     rows: list[tuple[str, ...]]
     notes: list[str] = dataclasses.field(default_factory=list)
+    note: str = ""
 
 
 def columns(text: str) -> tuple[Column, ...]:
@@ -46,6 +47,29 @@ def columns(text: str) -> tuple[Column, ...]:
 def more(total: int, shown: int, what: str) -> list[str]:
     """The note on what was left out; nothing when nothing was."""
     return [f"{total - shown} more {what} in report.json"] if total > shown else []
+
+
+def folded(sheet: Sheet, words: Mapping[str, str]) -> Sheet:
+    """The sheet without the columns whose value is the same in all rows; it goes to the note.
+
+    Args:
+        sheet: at least one row.
+        words: how to say it, by column title, as in ``{"n": "{} samples"}``.
+    """
+    kept, said = [], []
+    for i, column in enumerate(sheet.columns):
+        values = {row[i] for row in sheet.rows}
+        if column.title in words and len(values) == 1:
+            said.append(words[column.title].format(values.pop()))
+        else:
+            kept.append(i)
+    return Sheet(
+        sheet.title,
+        [sheet.columns[i] for i in kept],
+        [tuple(row[i] for i in kept) for row in sheet.rows],
+        sheet.notes,
+        ", ".join(said),
+    )
 
 
 # --- verdicts -----------------------------------------------------------------------------------
@@ -112,8 +136,9 @@ def ladder(data: Data) -> Sheet:
         )
         if row["gate"] in ("fail", "not proven") and row["reason"]:
             notes.append(f"{name}: {safe(row['reason'])}")
-    heads = "rung|metric| >value| >drop| >95 % of the drop| >limit| >n|gate| ?ran on"
-    return Sheet("Accuracy", columns(heads), rows, notes)
+    heads = "rung|metric| >value| >drop| >95 % of drop| >limit| >n|gate| ?ran on"
+    made = Sheet("Accuracy", columns(heads), rows, notes)
+    return folded(made, {"metric": "{}", "n": "{} samples"})
 
 
 def candidates(data: Data, limit: int = 8) -> Sheet:
@@ -162,6 +187,9 @@ def benchmark(data: Data) -> Sheet:
                     nr.interval(row["ci95_ms"], None),
                     nr.significant(row["p90_ms"]),
                     nr.significant(row["p99_ms"]),
+                    str(row["streams"]),
+                    str(row["threads"] or "auto"),
+                    nr.count(row["n"]),
                     faster(row["speedup"]),
                     nr.megabytes(row["peak_rss_mb"]),
                     nr.size(row["artifact_bytes"]),
@@ -172,8 +200,13 @@ def benchmark(data: Data) -> Sheet:
                 notes.append(f"{name} {row['precision']}: {safe(cause)}")
             if _not_ours(row):
                 notes.append(f"* {name} {row['precision']}: {_not_ours(row)}")
-    heads = "target|precision| >p50 ms| >95 %| ?>p90| >p99 ms| >speed-up| ?>memory| ?>size"
-    return Sheet("Speed", columns(heads), rows, notes)
+    heads = (
+        "target|precision| >p50 ms| >95 %| ?>p90| >p99| >streams| >threads| >calls"
+        "| >speed-up| ?>memory| ?>size"
+    )
+    made = Sheet("Speed", columns(heads), rows, notes)
+    words = {"streams": "{} in flight", "threads": "threads {}", "calls": "{} calls each"}
+    return folded(made, words)
 
 
 def _not_ours(row: Data) -> str:
@@ -231,20 +264,21 @@ def _column(column: Data | None) -> str:
         return str(column["fault"]["kind"])
     places = column["placements"]
     away = places["fallback"] + places["nowhere"]
-    share = f", {away}/{sum(places.values())} elsewhere" if away else ""
+    word = "elsewhere" if places["fallback"] else "refused"
+    share = f", {away}/{sum(places.values())} {word}" if away else ""
     return f"{column['verdict']}{share}"
 
 
 def _ran(ran: Data | None) -> str:
+    """The INT8 artefact's layers by precision, or the float one's where only that ran."""
     if ran is None:
         return nr.DASH
-    parts = []
-    for name in ("fp32", "int8"):
-        if ran[name]:
-            layers = ran[name]["precisions"]
-            parts += [f"{k} {v}" for k, v in sorted(layers.items(), key=lambda kv: -kv[1])][:3]
+    name = "int8" if ran["int8"] else "fp32"
+    counts = (ran[name] or {"precisions": {}})["precisions"]
+    layers = sorted(counts.items(), key=lambda item: -item[1])
+    said = " + ".join(f"{count} {precision}" for precision, count in layers[:3])
     where = "" if ran["where"] == "device" else f" ({ran['where']})"
-    return safe(", ".join(dict.fromkeys(parts)) or ran["device"], 40) + where
+    return safe(f"{name}: {said}" if said else ran["device"], 44) + where
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
+from . import facts, sheets
 from . import numbers as nr
-from . import sheets
 from .safe import safe
 from .sheets import Data
 
@@ -53,7 +53,7 @@ def draw(page: Page, data: Data) -> None:
         page.sheet(sheets.verdicts(data))
     reasons(page, data)
     page.sheet(sheets.ladder(data))
-    page.sheet(sheets.benchmark(data), conditions(data))
+    page.sheet(sheets.benchmark(data))
     if data["targets"]:
         page.sheet(sheets.matrix(data))
     found(page, data)
@@ -63,7 +63,7 @@ def draw(page: Page, data: Data) -> None:
 
 
 def headline(page: Page, data: Data) -> None:
-    """Verdict, model, and the class of machine that the verdict holds for."""
+    """Verdict, model, the class of machine that the verdict holds for, and the limits."""
     model = data["model"]
     subject = safe(model["path"], 60) if model else safe(" ".join(data["command_line"]), 60)
     if data["interrupted"]:
@@ -73,27 +73,15 @@ def headline(page: Page, data: Data) -> None:
     else:
         page.line((subject, "bold"), indent=0)
     classes = dict.fromkeys(t["machine_class"] for t in data["targets"] if t["machine_class"])
-    if data["verdict"] and classes:
-        page.line("holds for ", "; ".join(safe(name, 90) for name in classes), indent=1)
-    if model:
-        page.line((about(data), "dim"), indent=1)
-
-
-def about(data: Data) -> str:
-    """One line on the model and the data."""
-    model = data["model"]
-    parts = [safe(model["format"], 16), nr.size(model["bytes"])]
-    if model["nodes"] is not None:
-        parts.append(nr.plural(model["nodes"], "node"))
-    opset = model["opsets"].get("ai.onnx")
-    parts += [f"opset {opset}"] if opset else []
-    parts.append(f"sha256 {safe(model['sha256'][:12])}")
-    for name in ("calibration", "test"):
-        source = data["data"][name]
-        if source:
-            kind = "SYNTHETIC samples" if source["synthetic"] else "samples"
-            parts.append(f"{name} {nr.count(source['count'])} {kind}")
-    return " · ".join(parts)
+    label = "holds for" if data["verdict"] else "machine"
+    lines = [(label, "; ".join(safe(name, 90) for name in classes))] if classes else []
+    lines += [("model", facts.about(data))] if model else []
+    if data["verdict"]:
+        lines += [("input", text) for text in facts.inputs(data)[:3]]
+    lines += [("limits", facts.limits(data))]
+    page.grid([(name, "dim"), (text, "")] for name, text in lines if text)
+    if facts.synthetic(data):
+        page.line((facts.synthetic(data), "bold red"))
 
 
 def reasons(page: Page, data: Data) -> None:
@@ -115,17 +103,6 @@ def reasons(page: Page, data: Data) -> None:
             page.labelled("·", safe(text, 300))
 
 
-def conditions(data: Data) -> str:
-    """What all timings share."""
-    rows = [row for target in data["targets"] for row in target["benchmark"]]
-    said = []
-    for key, word in (("streams", "stream"), ("threads", "thread"), ("n", "call")):
-        values = {row[key] for row in rows}
-        if len(values) == 1:
-            said.append(nr.plural(values.pop(), word))
-    return ", ".join(said)
-
-
 def found(page: Page, data: Data, most: int = MOST) -> None:
     """Findings of the compilers: reason, nodes, and what to change."""
     listed = sheets.findings(data["targets"])
@@ -145,9 +122,9 @@ def one_finding(page: Page, item: sheets.Found) -> None:
     page.labelled(item.severity, f"{what}: {item.reason}")
     if item.nodes:
         rest = f" and {len(item.nodes) - 3} more" if len(item.nodes) > 3 else ""
-        page.line(("at " + ", ".join(item.nodes[:3]) + rest, "dim"), indent=9)
+        page.line(("at " + ", ".join(item.nodes[:3]) + rest, "dim"), indent=11)
     if item.advice:
-        page.line(("→ ", "bold cyan"), item.advice, indent=9)
+        page.line(("→ ", "bold cyan"), item.advice, indent=11)
 
 
 def calibration(page: Page, data: Data) -> None:
@@ -200,9 +177,9 @@ def footer(page: Page, report: Report) -> None:
         f"{safe(f['role'], 20)}: {safe(f['path'], 200)} ({nr.size(f['bytes'])})"
         for f in data["files"]
     ]
+    lines += [facts.versions(data), facts.time_taken(data)]
     if report.path:
         lines.append(f"report: {safe(report.path, 300)}")
-    if lines:
-        page.space()
-    for text in lines:
+    page.space()
+    for text in filter(None, lines):
         page.line((text, "dim"), indent=0)
