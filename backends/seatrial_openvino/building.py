@@ -90,7 +90,7 @@ def _precisions(
             _run_once(compiled)
         except (RuntimeError, ValueError) as error:
             notes.append(f"kernels were read before any run: {str(error).strip()[:200]}")
-    told = int8_and_float(runtime_layers(compiled, names), graph)
+    told = int8_and_float(runtime_layers(compiled, names), names.types)
     if open_ := unaccounted(graph, *told):
         notes.append(f"the runtime does not tell the precision of {', '.join(open_)}")
     return told, tuple(notes)

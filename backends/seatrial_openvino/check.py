@@ -22,7 +22,7 @@ from .errors import read_refusal
 from .layers import int8_and_float, runtime_layers, unaccounted
 from .names import Names, names_of
 from .refusals import refused
-from .runtime import Runtime, raise_if_out_of_memory
+from .runtime import DeviceMissingError, Runtime, raise_if_out_of_memory
 
 
 def compile_check(request: CheckRequest, job: Job) -> CompileReport:
@@ -40,6 +40,8 @@ def compile_check(request: CheckRequest, job: Job) -> CompileReport:
     job.progress("compiling", 0.3)
     try:
         compiled = runtime.compile(model, properties, device)
+    except DeviceMissingError as error:
+        return CompileReport(verdict=Verdict.UNKNOWN, depth=Depth.PARSE, notes=(str(error),))
     except RuntimeError as error:
         return _refusal(runtime, path, str(error), model, Depth.MAP)
     job.progress("writing the artefact", 0.9)
@@ -145,7 +147,7 @@ def _int8(
 ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """Which weighted nodes run in INT8 kernels, and which stay float."""
     layers = runtime_layers(compiled, names)
-    int8, floating = int8_and_float(layers, graph)
+    int8, floating = int8_and_float(layers, names.types)
     weighted = {n.label: n for n in graph.nodes if n.op_type in g.WEIGHTED}
     findings = tuple(
         Finding(

@@ -168,10 +168,17 @@ def _reaches_matmul(start: Node, step: Any) -> bool:
 
 def followers(graph: Graph, causes: set[str]) -> dict[str, str]:
     """Nodes that depend on one of ``causes``: label -> label of the first cause upstream."""
+    holders = {
+        n.label: c
+        for n in graph.nodes
+        for c in sorted(causes)
+        if any(c.startswith(f"{b}/") for b in n.bodies)
+    }
     tainted: dict[tuple[str, str], str] = {}
     found: dict[str, str] = {}
     for node in graph.nodes:
         origin = next((tainted[k] for t in node.inputs if (k := (node.scope, t)) in tainted), "")
+        origin = origin or holders.get(node.label, "")
         if origin and node.label not in causes:
             found[node.label] = origin
         if node.label in causes:

@@ -24,6 +24,8 @@ _WEIGHT_LAYERS = frozenset(
     {"Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul"}
 )
 
+FLOATS = ("FP32", "FP16", "BF16")
+
 _PRECISIONS = {
     "f32": "FP32",
     "f16": "FP16",
@@ -67,22 +69,30 @@ def runtime_layers(
         name, kind = operation.get_friendly_name(), facts.get("layerType", "")
         if kind in _SILENT or (times is not None and name not in times):
             continue
-        precision = _PRECISIONS.get(
-            facts.get("runtimePrecision", ""), facts.get("runtimePrecision", "").upper()
-        )
+        nodes = names.of(facts.get("originalLayersNames", "").split(","))
         layers.append(
             LayerRun(
                 layer=name,
                 op_type=kind,
-                nodes=names.of(facts.get("originalLayersNames", "").split(",")),
+                nodes=nodes,
                 on=on,
-                precision="" if kind in _CONTROL else precision,
+                precision=_precision(kind, facts.get("runtimePrecision", ""), nodes, names),
                 layout=facts.get("outputLayouts", ""),
                 kernel=facts.get("primitiveType", ""),
                 ms=statistics.median(times[name]) if times else -1.0,
             )
         )
     return tuple(_with_weighted(layers, names))
+
+
+def _precision(kind: str, told: str, nodes: Sequence[str], names: Names) -> str:
+    """Precision of a layer; truth values, which the CPU plugin keeps in u8, are no INT8."""
+    if kind in _CONTROL:
+        return ""
+    logical = bool(nodes) and all(names.types.get(n) in _NOT_ARITHMETIC for n in nodes)
+    if told in ("u8", "i8") and logical:
+        return "BOOL"
+    return _PRECISIONS.get(told, told.upper())
 
 
 def _with_weighted(layers: list[LayerRun], names: Names) -> list[LayerRun]:
@@ -105,24 +115,27 @@ def _with_weighted(layers: list[LayerRun], names: Names) -> list[LayerRun]:
 
 
 def int8_and_float(
-    layers: Iterable[LayerRun], graph: Graph | Names
+    layers: Iterable[LayerRun], types: Mapping[str, str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Labels of the nodes that run in INT8 and of those that compute in float.
 
     A node fused into an INT8 layer (an activation, an addition) counts as INT8. Nodes that only
     move data are in neither list.
+
+    Args:
+        layers: from :func:`runtime_layers`.
+        types: label -> ONNX operator.
     """
-    types = graph.types if isinstance(graph, Names) else {n.label: n.op_type for n in graph.nodes}
     int8: dict[str, None] = {}
     floating: dict[str, None] = {}
     for layer in layers:
-        eight = layer.precision == "INT8"
-        for node in layer.nodes:
-            kind = types.get(node, "")
-            if eight and kind not in _NOT_ARITHMETIC | _MOVING:
-                int8[node] = None
-            elif layer.precision in ("FP32", "FP16", "BF16") and kind not in _MOVING:
-                floating[node] = None
+        nodes = [n for n in layer.nodes if types.get(n, "") not in _MOVING]
+        if layer.precision == "INT8":
+            # a fused subgraph tells the precision of its first operation only
+            nodes = nodes[:1] if layer.op_type == "Subgraph" else nodes
+            int8 |= dict.fromkeys(n for n in nodes if types.get(n, "") not in _NOT_ARITHMETIC)
+        elif layer.precision in FLOATS:
+            floating |= dict.fromkeys(nodes)
     return tuple(int8), tuple(n for n in floating if n not in int8)
 
 

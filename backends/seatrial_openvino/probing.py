@@ -10,7 +10,7 @@ from typing import Any
 
 from seatrial.results import Availability
 
-from .targets import CAPS, INSTALL, cap_of, describe, device_of
+from .targets import INSTALL, cap_of, describe, device_of
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -51,7 +51,7 @@ def probe(target: str) -> Availability:
         )
     devices = tuple(runtime.core.available_devices)
     wanted = device_of(target)
-    if not any(d == wanted or d.startswith(wanted + ".") for d in devices):
+    if not runtime.present():
         return Availability(
             usable=False,
             reason=f"OpenVINO sees no {wanted} here, only {', '.join(devices) or 'nothing'}",
@@ -67,7 +67,7 @@ def probe(target: str) -> Availability:
         | {"openvino build": str(runtime.ov.get_version())}
         | _drivers(runtime.core, wanted),
         devices=told,
-        instruction_sets=(*telling, *(f"openvino:{c}" for c in capabilities)),
+        instruction_sets=(*((cap.isa,) if cap else telling), *capabilities),
     )
 
 
@@ -79,12 +79,6 @@ def cpu_flags(cpuinfo: Path) -> frozenset[str]:
             if key.strip() in ("flags", "Features"):
                 return frozenset(value.split())
     return frozenset()
-
-
-def emulated_here() -> tuple[str, ...]:
-    """The CPU variants that this machine can act."""
-    flags = cpu_flags(CPUINFO)
-    return tuple(f"CPU/{n}" for n, cap in CAPS.items() if flags.issuperset(cap.needs))
 
 
 def _versions() -> dict[str, str]:

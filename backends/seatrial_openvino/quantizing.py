@@ -28,6 +28,11 @@ SCHEMES = ("nncf-mixed-histogram", "nncf-default")
 #: NNCF's ONNX path writes per-channel scales, which ONNX knows from this opset on.
 OPSET_MIN = 13
 
+#: Operators that quantised values pass through unchanged.
+_TRANSPARENT = frozenset(
+    {"Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Relu", "Identity"}
+)
+
 #: protobuf refuses messages of 2 GiB; larger models keep their weights beside them.
 _INLINE_LIMIT = 2**31 - 2**24
 
@@ -119,7 +124,7 @@ def _settings(
         settings["advanced_parameters"] = AdvancedQuantizationParameters(
             activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM
         )
-        method.append("MIXED preset, HISTOGRAM ranges")
+        method.append("MIXED preset, HISTOGRAM ranges (minimum and maximum where per channel)")
     else:
         method.append("default preset and ranges")
     if transformer:
@@ -184,11 +189,17 @@ def _write(model: Any, out: Path) -> tuple[str, ...]:
 
 
 def _float_nodes(before: g.Graph, after: g.Graph) -> tuple[str, ...]:
-    """Weighted nodes of the float model whose data input passes no DequantizeLinear."""
-    made = {t for n in after.nodes if n.op_type == "DequantizeLinear" for t in n.outputs}
+    """Weighted nodes of the float model whose data input comes from no DequantizeLinear."""
+    makers = {t: n for n in after.nodes for t in n.outputs}
     known = {n.label for n in before.nodes}
+
+    def dequantised(tensor: str) -> bool:
+        while (maker := makers.get(tensor)) is not None and maker.op_type in _TRANSPARENT:
+            tensor = maker.inputs[0]
+        return maker is not None and maker.op_type == "DequantizeLinear"
+
     return tuple(
         n.label
         for n in after.nodes
-        if n.label in known and n.op_type in g.WEIGHTED and n.inputs[0] not in made
+        if n.label in known and n.op_type in g.WEIGHTED and not dequantised(n.inputs[0])
     )

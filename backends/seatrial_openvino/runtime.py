@@ -25,6 +25,10 @@ OPTIONS = {
 }
 
 
+class DeviceMissingError(RuntimeError):
+    """The target's device is not in this machine: nothing is known of the model."""
+
+
 class Runtime:
     """OpenVINO in this process, for one target.
 
@@ -45,6 +49,11 @@ class Runtime:
 
         self.ov: Any = openvino
         self.core: Any = openvino.Core()
+
+    def present(self) -> bool:
+        """Whether OpenVINO sees the device (one or several: ``GPU``, ``GPU.0``) here."""
+        found = self.core.available_devices
+        return any(d == self.device or d.startswith(f"{self.device}.") for d in found)
 
     def device_name(self, options: Mapping[str, Option]) -> str:
         """What ``compile_model`` is called with: the device, or HETERO with its fallback."""
@@ -67,7 +76,15 @@ class Runtime:
         return model
 
     def compile(self, model: Any, properties: Mapping[str, Any], device: str = "") -> Any:
-        """Compile for the device; a failed allocation becomes ``MemoryError``."""
+        """Compile for the device.
+
+        Raises:
+            DeviceMissingError: OpenVINO does not see the device here.
+            MemoryError: an allocation failed.
+            RuntimeError: OpenVINO refuses the model.
+        """
+        if not self.present():
+            raise DeviceMissingError(f"OpenVINO sees no {self.device} here")
         try:
             return self.core.compile_model(model, device or self.device, dict(properties))
         except RuntimeError as error:
