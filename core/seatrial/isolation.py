@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
-import importlib
 import shutil
 import signal
 import threading
@@ -17,25 +16,32 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .codec import CodecError, decode
 from .errors import UserError
 from .hookspecs import HOOKS
 from .jobs import describing
-from .jobs.calls import Described as Described
+from .jobs.calls import Described
+from .jobs.collecting import decoded, store
 from .jobs.inprocess import LocalTransport, run_here
-from .jobs.outcome import Environment as Environment
-from .jobs.outcome import Limits as Limits
-from .jobs.outcome import Outcome as Outcome
+from .jobs.outcome import Environment, Limits, Outcome
 from .jobs.prepare import Call, Prepared, prepare
 from .jobs.remote import ChildTransport, Finished, start, wait_for
-from .jobs.sessions import SessionHandle as SessionHandle
-from .jobs.sessions import Transport
+from .jobs.sessions import SessionHandle, Transport
 from .jobs.supervisor import Supervisor
 from .registry import Plugin
 from .results import Artifact, Fault, FaultKind, LoadRequest, Ref
-from .session import RunReply as RunReply
-from .worker import write_json
-from .workspace import Workspace, artifact_problem
+from .session import RunReply
+from .workspace import Workspace
+
+__all__ = [
+    "Described",
+    "Environment",
+    "Limits",
+    "Outcome",
+    "RunReply",
+    "Runner",
+    "SessionHandle",
+    "Terminated",
+]
 
 Progress = Callable[[str, str, "float | None"], None]
 
@@ -123,7 +129,9 @@ class Runner:
         Raises:
             UserError: ``env`` is not configured.
         """
-        call = self._call("hook", plugin, hook, request, refs, limits, env, variables)
+        call = self._call(
+            "hook", plugin, hook, request, refs=refs, limits=limits, env=env, variables=variables
+        )
         return self._one_shot(call, HOOKS[hook][1])
 
     def describe(self, plugin: Plugin, *, env: str = "") -> Outcome[Described]:
@@ -177,6 +185,9 @@ class Runner:
             limits: time and memory.
             user: it will import the user's own code: their working folder (first on the search
                 path), their home and variables, but no network.
+
+        Raises:
+            UserError: the task raised it: the input was refused, which is not a fault.
         """
         call = Call(
             kind="task",
@@ -215,7 +226,9 @@ class Runner:
             UserError: ``env`` is not configured.
         """
         owner, name = (None, plugin) if isinstance(plugin, str) else (plugin, hook or "")
-        call = self._call("session", owner, name, request, refs, limits, env, variables)
+        call = self._call(
+            "session", owner, name, request, refs=refs, limits=limits, env=env, variables=variables
+        )
         begin = time.monotonic()
         refused = self._refused(call)
         if refused:
@@ -256,6 +269,7 @@ class Runner:
         plugin: Plugin | None,
         name: str,
         request: Any,
+        *,
         refs: Sequence[Ref],
         limits: Limits | None,
         env: str,
@@ -302,7 +316,10 @@ class Runner:
                 if isinstance(child, Finished)
                 else wait_for(child, self._children(), job, self._progress)
             )
-        return self._outcome(job, finished, kind, begin)
+        outcome = self._outcome(job, finished, kind, begin)
+        if finished.user_error:
+            raise UserError(**finished.user_error)
+        return outcome
 
     def _remote(self, job: Prepared) -> ChildTransport | Finished:
         child = start(self._children(), job)
@@ -345,7 +362,7 @@ class Runner:
         """Decode, store and hand on; ``keep``: the job goes on, its scratch folder stays."""
         fault, result = finished.fault, None
         if fault is None and not keep:
-            fault, result = _decoded(job, finished, kind)
+            fault, result = decoded(job, finished, kind)
         outcome: Outcome[Any] = Outcome(
             result=result,
             fault=fault,
@@ -358,65 +375,8 @@ class Runner:
         )
         if not keep:
             shutil.rmtree(job.folder / "scratch", ignore_errors=True)
-            _store(job, outcome, finished.value)
+            store(job, outcome, finished.value)
         return outcome
-
-
-def _decoded(job: Prepared, finished: Finished, kind: type[Any] | None) -> tuple[Fault | None, Any]:
-    """The result record, or the fault of a result that does not fit its type or its files."""
-    try:
-        wanted = kind if kind is not None else _task_type(finished.type)
-        result = decode(wanted, finished.value) if wanted is not None else finished.value
-        problem = _artifact_problem(result, job.folder / "out")
-    except CodecError as error:
-        result, problem = None, str(error)
-    if problem:
-        return Fault(
-            kind=FaultKind.BROKE_CONTRACT,
-            stage=job.call.name,
-            reason=problem,
-            log=job.log_name,
-        ), None
-    return None, result
-
-
-def _task_type(name: str) -> type[Any] | None:
-    """The record type that a core task said it returns; only ours are looked up."""
-    module, _, attribute = name.partition(":")
-    if not module.startswith("seatrial.") or not attribute.isidentifier():
-        return None
-    found = getattr(importlib.import_module(module), attribute, None)
-    return found if isinstance(found, type) and dataclasses.is_dataclass(found) else None
-
-
-def _artifact_problem(value: Any, out: Path) -> str:
-    if isinstance(value, Artifact):
-        return artifact_problem(out, value, {})
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts: Any = (getattr(value, f.name) for f in dataclasses.fields(value))
-    elif isinstance(value, Mapping):
-        parts = value.values()
-    elif isinstance(value, (tuple, list)):
-        parts = value
-    else:
-        return ""
-    return next((problem for part in parts if (problem := _artifact_problem(part, out))), "")
-
-
-def _store(job: Prepared, outcome: Outcome[Any], value: Any) -> None:
-    fault = outcome.fault
-    write_json(
-        job.folder / "result.json",
-        {
-            "schema": "seatrial.result/1",
-            "job": outcome.job_id,
-            "value": value if fault is None else None,
-            "fault": dataclasses.asdict(fault) if fault else None,
-            "seconds": outcome.seconds,
-            "peak_rss_mb": outcome.peak_rss_mb,
-            "network": outcome.network,
-        },
-    )
 
 
 def _stamps(folder: Path) -> list[tuple[str, int, int]]:

@@ -123,7 +123,7 @@ def secure(job: Mapping[str, Any], folder: Path, *, parent: int, channel: bool) 
 
 def _search_path(job: Mapping[str, Any]) -> list[str]:
     """Our own path without the folder we were started in, then the parent's further entries."""
-    own = [p for p in sys.path if p not in ("", os.getcwd())]
+    own = [p for p in sys.path if p not in ("", str(Path.cwd()))]
     own += [p for p in job["path"] if p not in own]
     return [job["cwd"], *own] if job["user"] else own
 
@@ -178,7 +178,8 @@ def obey(command: Mapping[str, Any], loop: Loop, files: calls.JobFiles) -> Any:
 
 
 def _fault(fault: calls.CallFault) -> dict[str, Any]:
-    return {"kind": fault.kind.value, "reason": fault.reason, "rss_mb": peak_rss_mb()}
+    fields = {"kind": fault.kind.value, "reason": fault.reason, "rss_mb": peak_rss_mb()}
+    return {**fields, "user_error": fault.user_error} if fault.user_error else fields
 
 
 def _on_channel(job: Mapping[str, Any], folder: Path, channel: Channel, parent: int) -> None:

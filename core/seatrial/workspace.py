@@ -33,7 +33,7 @@ class Workspace:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(os.path.abspath(root))
+        self.root = Path(root).resolve()
         self.objects = self.root / "objects"
         self.jobs = self.root / "jobs"
         self.logs = self.root / "logs"
@@ -69,7 +69,7 @@ class Workspace:
         Raises:
             ValueError: the artefact's files are not all regular files inside the folder.
         """
-        folder = Path(os.path.abspath(folder))
+        folder = folder.resolve()
         sources = {}
         for name in artifact.files:
             path = folder / _relative(name)

@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import hookspecs
-from ..codec import CodecError, decode, encode, record
-from ..results import CONTRACT, Description, FaultKind, LoadRequest, Ref
+from seatrial import hookspecs
+from seatrial.codec import CodecError, decode, encode, record
+from seatrial.errors import UserError
+from seatrial.results import CONTRACT, Description, FaultKind, LoadRequest, Ref
 
 if typing.TYPE_CHECKING:
     import pluggy
@@ -44,11 +45,17 @@ class Described:
 
 
 class CallFault(Exception):
-    """A call gave no result; the child tells its parent the kind and one line."""
+    """A call gave no result; the child tells its parent the kind and one line.
 
-    def __init__(self, kind: FaultKind, reason: str) -> None:
+    ``user_error`` holds the parts of a :class:`UserError` that a core task raised.
+    """
+
+    def __init__(
+        self, kind: FaultKind, reason: str, user_error: Mapping[str, str] | None = None
+    ) -> None:
         self.kind = kind
         self.reason = reason
+        self.user_error = user_error
         super().__init__(reason)
 
 
@@ -267,12 +274,20 @@ def run_task(name: str, request: Any, job: JobFiles) -> dict[str, Any]:
     hints = typing.get_type_hints(function)
     parameters = list(inspect.signature(function).parameters)
     argument = decoded(hints[parameters[0]], request, name)
-    result = guarded(lambda: function(argument, job))
+    result = guarded(lambda: _task(function, argument, job))
     kind = hints["return"]
     value = checked(result, kind, name)
     module = getattr(kind, "__module__", "")
     named = isinstance(kind, type) and module.startswith("seatrial.")
     return {"value": value, "type_name": f"{module}:{kind.__qualname__}" if named else ""}
+
+
+def _task(function: Callable[..., Any], argument: Any, job: JobFiles) -> Any:
+    try:
+        return function(argument, job)
+    except UserError as error:
+        parts = {k: getattr(error, k) for k in ("subject", "reason", "place", "advice")}
+        raise CallFault(FaultKind.RAISED, error.line(), parts) from None
 
 
 def run_hook(plugin: Mapping[str, str], hook: str, request: Any, job: JobFiles) -> dict[str, Any]:

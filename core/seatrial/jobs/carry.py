@@ -27,7 +27,7 @@ MODULES = (
     "jobs/__init__.py",
     "jobs/calls.py",
     "jobs/guard.py",
-    "jobs/processes.py",
+    "jobs/tensors.py",
 )
 _MAIN = "import sys\n\nfrom seatrial.worker import main\n\nsys.exit(main(sys.argv[1:]))\n"
 
@@ -35,7 +35,7 @@ _MAIN = "import sys\n\nfrom seatrial.worker import main\n\nsys.exit(main(sys.arg
 def user_cache() -> Path:
     """Our folder in the user's cache directory."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "seatrial"
+    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "seatrial"
 
 
 def plugin_files(value: str) -> dict[str, Path]:
@@ -53,7 +53,7 @@ def plugin_files(value: str) -> dict[str, Path]:
         return {}
     if not spec.submodule_search_locations:
         return {Path(spec.origin).name: Path(spec.origin)} if spec.origin else {}
-    files = {}
+    files: dict[str, Path] = {}
     for location in spec.submodule_search_locations:
         root = Path(location)
         for path in _walk(root):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .. import codec
-from .. import results as results_module
-from ..codec import CodecError, decode, encode
-from ..registry import Plugin
-from ..results import CONTRACT
-from ..worker import write_json
+from seatrial import codec
+from seatrial import results as results_module
+from seatrial.codec import CodecError, decode, encode
+from seatrial.registry import Plugin
+from seatrial.results import CONTRACT
+from seatrial.worker import write_json
+
 from . import calls
 from .calls import Described
 from .carry import plugin_files, user_cache

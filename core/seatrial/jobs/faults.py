@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from ..results import Fault, FaultKind
+from seatrial.results import Fault, FaultKind
+
 from .calls import looks_like_memory
 from .children import Ending
 
@@ -50,31 +51,33 @@ def of_ending(
         log: the log's path, relative to the output folder.
         launched: a launcher stood between, which reports signals as 128 + number.
     """
+    if record is not None and record["type"] == "result" and not ending.foreign:
+        return None
     status = ending.status
     if launched and status > 128:
         status = 128 - status
-    if ending.foreign:
+    if record is None and ending.cause in _CAUSES:
+        kind, reason = _CAUSES[ending.cause], ending.detail or ending.cause
+    elif ending.foreign and (record is not None or ending.cause or status >= 0):
+        kind = FaultKind.BROKE_CONTRACT
         reason = f"foreign bytes or half a record on the private channel: {ending.foreign!r}"
-        broke = Fault(kind=FaultKind.BROKE_CONTRACT, stage=stage, reason=reason, log=log)
-    if record is not None:
-        if ending.foreign:
-            return broke
-        return None if record["type"] == "result" else of_record(record, stage, log)
-    if ending.cause in _CAUSES:
-        reason = ending.detail or ending.cause
-        return Fault(kind=_CAUSES[ending.cause], stage=stage, reason=reason, log=log)
-    if ending.foreign:
-        return broke
-    if status < 0:
+    elif record is not None:
+        kind, reason = FaultKind(record["kind"]), str(record["reason"])
+    elif ending.cause:
+        kind, reason = FaultKind.BROKE_CONTRACT, ending.detail
+    elif status < 0:
         return _of_signal(ending, -status, stage, log)
-    if not ending.hello:
-        words = ending.log_tail.strip().splitlines()
-        reason = f"the child did not start (exit status {status})"
-        if words:
-            reason += f": {words[-1][:300]}"
-        return Fault(kind=FaultKind.UNAVAILABLE, stage=stage, reason=reason, log=log)
-    reason = f"exited {status} without a result record"
-    return Fault(kind=FaultKind.CRASHED, stage=stage, reason=reason, log=log)
+    else:
+        kind, reason = _of_silence(ending, status)
+    return Fault(kind=kind, stage=stage, reason=reason, log=log)
+
+
+def _of_silence(ending: Ending, status: int) -> tuple[FaultKind, str]:
+    if ending.hello:
+        return FaultKind.CRASHED, f"exited {status} without a result record"
+    words = ending.log_tail.strip().splitlines()
+    last = f": {words[-1][:300]}" if words else ""
+    return FaultKind.UNAVAILABLE, f"the child did not start (exit status {status}){last}"
 
 
 def _of_signal(ending: Ending, number: int, stage: str, log: str) -> Fault:

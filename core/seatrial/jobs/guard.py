@@ -33,7 +33,7 @@ _DEAD_PROXY = "http://127.0.0.1:9"
 
 
 def prctl(option: int, value: int) -> bool:
-    """Call prctl(2) with one argument; ``False`` when the kernel refuses."""
+    """Set one attribute of this process; ``False`` when the kernel refuses."""
     libc = ctypes.CDLL(None, use_errno=True)
     return bool(libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) == 0)
 
@@ -108,7 +108,7 @@ def _raise_loopback() -> None:
 def network_id(pid: int | str = "self") -> int:
     """Inode of a process's network namespace, 0 when it cannot be read."""
     try:
-        return os.stat(f"/proc/{pid}/ns/net").st_ino
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino
     except OSError:
         return 0
 

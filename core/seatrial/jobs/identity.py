@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..codec import digest, encode
-from ..registry import Plugin
-from ..results import CONTRACT, Ref
+from seatrial import __version__
+from seatrial.codec import digest, encode
+from seatrial.registry import Plugin
+from seatrial.results import CONTRACT, Ref
 
 
 @functools.cache

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..results import Fault, LoadRequest
-from ..session import Loop
-from ..worker import obey, peak_rss_mb, perform
+from seatrial.results import Fault, LoadRequest
+from seatrial.session import Loop
+from seatrial.worker import obey, peak_rss_mb, perform
+
 from . import calls
 from .outcome import Limits
 from .prepare import Prepared
@@ -30,7 +31,11 @@ def run_here(job: Prepared, progress: Progress) -> Finished:
     try:
         fields = perform(job.job, _files(job, progress))
     except calls.CallFault as error:
-        return Finished(fault=_fault(error, job.call.name), peak_mb=peak_rss_mb())
+        return Finished(
+            fault=_fault(error, job.call.name),
+            user_error=error.user_error,
+            peak_mb=peak_rss_mb(),
+        )
     kind = fields.get("type_name", "")
     return Finished(value=fields["value"], type=kind, peak_mb=peak_rss_mb())
 

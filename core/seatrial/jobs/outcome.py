@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from ..results import Fault
+from seatrial.results import Fault
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..codec import encode
-from ..registry import Plugin
-from ..results import Ref
-from ..workspace import Workspace
+from seatrial.codec import encode
+from seatrial.registry import Plugin
+from seatrial.results import Ref
+from seatrial.workspace import Workspace
+
 from . import guard
 from .carry import carried
 from .children import Spawn
@@ -176,7 +177,7 @@ def prepare(workspace: Workspace, call: Call) -> Prepared:
         "path": _extra_path() if call.own else [],
         "network": call.network,
         "user": call.user,
-        "cwd": os.getcwd() if call.user else "",
+        "cwd": str(Path.cwd()) if call.user else "",
         "limits": {
             "memory_mb": call.limits.memory_mb,
             "address_space": call.limits.address_space,
@@ -206,7 +207,7 @@ def _new_folder(jobs: Path, call: Call, identity: str) -> Path:
 
 def _extra_path() -> list[str]:
     """Our own search path: what is importable here must be so in a child."""
-    return [os.path.abspath(entry) for entry in sys.path]
+    return [str(Path(entry).absolute()) for entry in sys.path]
 
 
 def _site_folders() -> set[str]:
@@ -215,4 +216,4 @@ def _site_folders() -> set[str]:
 
 
 def _same(one: str, other: str) -> bool:
-    return os.path.abspath(one) == os.path.abspath(other)
+    return Path(one).absolute() == Path(other).absolute()

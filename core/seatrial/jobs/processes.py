@@ -32,7 +32,7 @@ def children(pid: int) -> list[int]:
     """Direct children of a process (of any of its threads)."""
     found: list[int] = []
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = [entry.name for entry in os.scandir(f"/proc/{pid}/task")]
     except OSError:
         return found
     for thread in threads:
@@ -54,7 +54,7 @@ def rss_kb(pid: int) -> int:
 
 def everyone() -> Iterator[int]:
     """All process ids."""
-    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
 
 
 class Tree:
@@ -114,7 +114,7 @@ class Tree:
 
     def _is_ours(self, pid: int) -> bool:
         try:
-            if self.network and os.stat(f"/proc/{pid}/ns/net").st_ino == self.network:
+            if self.network and Path(f"/proc/{pid}/ns/net").stat().st_ino == self.network:
                 return True
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:

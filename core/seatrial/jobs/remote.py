@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..results import CONTRACT, Fault, FaultKind
-from .children import Child, Deadline, Ending
+from seatrial.results import CONTRACT, Fault, FaultKind
+
+from .bounds import Deadline
+from .children import Child, Ending
 from .faults import of_ending, of_record
 from .outcome import Limits
 from .prepare import Prepared
@@ -28,6 +30,7 @@ class Finished:
     value: Any = None
     type: str = ""
     fault: Fault | None = None
+    user_error: Mapping[str, str] | None = None
     network: str = ""
     peak_mb: float = 0.0
 
@@ -112,6 +115,7 @@ def wait_for(child: Child, supervisor: Supervisor, job: Prepared, progress: Prog
         value=said.get("value") if said and not fault else None,
         type=str(said.get("type_name", "")) if said else "",
         fault=fault,
+        user_error=said.get("user_error") if said else None,
         network=talk.network,
         peak_mb=ending.peak_mb,
     )

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from ..codec import CodecError, decode, encode
-from ..results import Fault, FaultKind, Ran, Ref
-from ..session import RunReply, RunRequest
+from seatrial.codec import CodecError, decode, encode
+from seatrial.results import Fault, FaultKind, Ran, Ref
+from seatrial.session import RunReply, RunRequest
+
 from .outcome import Limits, Outcome
 
 T = TypeVar("T")

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import guard, processes
-from .children import Child, Deadline, Spawn
+from .bounds import Deadline
+from .children import Child, Spawn
 
 #: Between two samples of memory.
 TICK_S = 0.05
