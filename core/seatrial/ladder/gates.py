@@ -26,6 +26,7 @@ from .records import (
     JudgeResult,
     OutputDifference,
     RungFacts,
+    base_of,
 )
 
 #: Outputs this close are the same computation: two FP32 runtimes differ by 90 dB or more, FP16 by
@@ -35,10 +36,17 @@ EQUAL_DB = 80.0
 
 @record
 class Graded:
-    """One row of the ladder and the code of the rule that decided it."""
+    """One row of the ladder, and what the verdict needs beside it.
+
+    Attributes:
+        row: as in the report.
+        code: stable name of the rule that decided the gate.
+        value_ci95: 95 % interval of the metric itself; ``None`` when there is none.
+    """
 
     row: dict[str, Any]
     code: str
+    value_ci95: tuple[float, ...] | None = None
 
 
 def grade(result: JudgeResult, sla: SLA) -> tuple[Graded, ...]:
@@ -51,8 +59,12 @@ def grade(result: JudgeResult, sla: SLA) -> tuple[Graded, ...]:
     graded = []
     for facts in result.rungs:
         steps = [c for c in result.comparisons if _key(c) == _key(facts)]
-        if not steps:
+        if not base_of(facts.rung, facts.source) or (facts.rung == ONNX_FP32 and not steps):
             graded.append(_alone(facts, result))
+        made = {step.against for step in steps}
+        for name in base_of(facts.rung, facts.source):
+            if name not in made and name != PYTORCH:
+                graded.append(_missing(facts, name, result))
         for step in steps:
             graded.append(_step(step, facts, result, sla))
             graded += [_output_row(step, output) for output in step.outputs]
@@ -75,7 +87,18 @@ def _alone(facts: RungFacts, result: JudgeResult) -> Graded:
     gate = broken(facts, None) or doubts(facts, result)
     if gate is None:
         gate = Gate(gate=NONE, code="ladder.baseline", reason="the baseline")
-    return Graded(row=_row(facts, None, result, gate, None), code=gate.code)
+    row = _row(facts, None, result, gate, None)
+    return Graded(row=row, code=gate.code, value_ci95=facts.value_ci95)
+
+
+def _missing(facts: RungFacts, name: str, result: JudgeResult) -> Graded:
+    """A rung whose reference did not run: whatever it gave is not proven."""
+    gate = broken(facts, None)
+    if gate is None:
+        text = f"nothing to compare with: {name} did not run"
+        gate = Gate(gate=UNPROVEN, code="ladder.reference", reason=text)
+    row = _row(facts, None, result, gate, None) | {"against": name}
+    return Graded(row=row, code=gate.code)
 
 
 def _step(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -> Graded:
@@ -89,7 +112,8 @@ def _step(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -> 
         gate = doubts(facts, result)
     if gate is None:
         gate = _judged(step, facts, result, sla)
-    return Graded(row=_row(facts, step, result, gate, limit), code=gate.code)
+    row = _row(facts, step, result, gate, limit)
+    return Graded(row=row, code=gate.code, value_ci95=facts.value_ci95)
 
 
 def _judged(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -> Gate:

@@ -140,6 +140,7 @@ class RungFacts:
         rung: one of :data:`RUNGS`.
         metric: name of the metric, ``""`` without labels.
         value: the metric; ``None`` without labels or when a score is not finite.
+        value_ci95: its 95 % interval; ``None`` likewise, and when too few units tell.
         top5: top-5 accuracy in points, where there are more than five classes.
         n: samples.
         outputs: one entry per output.
@@ -156,6 +157,7 @@ class RungFacts:
     metric: str
     unit: str
     value: float | None
+    value_ci95: tuple[float, ...] | None
     top5: float | None
     n: int
     outputs: tuple[OutputFacts, ...]

@@ -6,13 +6,14 @@ Samples are read one at a time, so that memory does not grow with the outputs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seatrial.errors import UserError
 from seatrial.samples import Samples
 from seatrial.tasks.base import Task
 from seatrial.tasks.classify import Classify
+from seatrial.verdict.stats import mean_interval
 
 from .records import OutputFacts, Rung, RungFacts
 
@@ -29,6 +30,7 @@ class Sweep:
         task: sees the outputs under the reference's names.
         labels: one per sample, or ``None``.
         names: this rung's name of an output -> the reference's.
+        groups: one per sample, or empty.
 
     Attributes:
         scores: the task's scores; empty without labels.
@@ -42,9 +44,11 @@ class Sweep:
         rung: Rung,
         samples: Samples,
         task: Task,
-        labels: Any | None,
+        labels: Sequence[Any] | None,
         names: Mapping[str, str],
+        groups: Sequence[str] = (),
     ) -> None:
+        self._groups = groups
         self.rung = rung
         self.samples = samples
         self.task = task
@@ -99,6 +103,10 @@ class Sweep:
         else:
             self.top5 = -1
 
+    def _interval(self, scale: float) -> tuple[float, ...] | None:
+        limits = mean_interval(self.scores, self._groups)
+        return None if limits is None else (scale * limits[0], scale * limits[1])
+
     @property
     def predicts(self) -> bool:
         """Whether every sample got a class."""
@@ -123,6 +131,7 @@ class Sweep:
             metric=self.task.name if self.scores else "",
             unit=self.task.unit,
             value=scale * math.fsum(self.scores) / count if usable else None,
+            value_ci95=self._interval(scale) if usable else None,
             top5=100.0 * self.top5 / count if self.top5 >= 0 else None,
             n=count,
             outputs=tuple(

@@ -130,6 +130,26 @@ def paired(
     )
 
 
+def mean_interval(
+    scores: Sequence[float], groups: Sequence[str] | None = None, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of a mean score: exact for shares of lone samples, else over whole units.
+
+    Returns:
+        (lower, upper) in the score's own unit, or ``None`` when too few units differ to tell.
+    """
+    import numpy as np
+
+    values = np.asarray(scores, dtype=float)
+    grouped = bool(groups) and len(set(groups or ())) < len(values)
+    if not grouped and np.isin(values, (0, 1)).all():
+        return clopper_pearson(int(values.sum()), len(values))
+    sums, sizes = _units(values, groups if grouped else None)
+    # Counted as differing are units away from the mean, for a mean has no zero to differ from.
+    apart = int((sums / sizes != values.mean()).sum())
+    return _resampled(sums, sizes, seed) if apart >= LEAST_DIFFERING else None
+
+
 def _counts(differences: Any) -> tuple[int, int]:
     return int((differences > 0).sum()), int((differences < 0).sum())
 
