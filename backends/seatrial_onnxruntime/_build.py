@@ -109,9 +109,7 @@ def build_int8(request: Int8Request, job: Job) -> Int8Build:
     )
 
 
-def _quantized(
-    request: Int8Request, job: Job
-) -> tuple[str, tuple[str, ...], str, tuple[str, ...]]:
+def _quantized(request: Int8Request, job: Job) -> tuple[str, tuple[str, ...], str, tuple[str, ...]]:
     if request.calibration is None:
         raise UserError("calibration", "the form 'float' needs calibration samples")
     if request.shapes:

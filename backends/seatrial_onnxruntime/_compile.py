@@ -23,7 +23,7 @@ from . import _model, _ort
 from ._optimised import Survey, survey
 from ._placement import Placed, placed
 from ._refusals import Refusals, model_finding, refusals
-from ._targets import CPU, Provider, provider
+from ._targets import Provider, provider
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,7 @@ def _accepted(
         if request.precision == "int8":
             findings += _int8_findings(seen)
     if request.precision == "int8" and not _has_quantizers(ready.model):
-        findings.append(
-            Finding(reason="the model carries no QuantizeLinear: nothing runs in INT8")
-        )
+        findings.append(Finding(reason="the model carries no QuantizeLinear: nothing runs in INT8"))
     return CompileReport(
         verdict=Verdict.PARTIAL if result.fallback else Verdict.SUPPORTED,
         depth=Depth.ARTEFACT,
@@ -188,10 +186,7 @@ def _int8_findings(seen: Survey) -> list[Finding]:
     """Nodes between quantizers that run in float nevertheless."""
     _, floating = seen.int8_and_float()
     wrapped = {
-        name
-        for p in seen.places
-        if p.node.op_type == "DequantizeLinear"
-        for name in p.node.output
+        name for p in seen.places if p.node.op_type == "DequantizeLinear" for name in p.node.output
     }
     owner = seen.owner()
     return [
@@ -201,7 +196,6 @@ def _int8_findings(seen: Survey) -> list[Finding]:
             domain=p.domain,
             reason="stands behind DequantizeLinear, but no INT8 kernel took it: it runs in float",
             placement=Placement.TARGET,
-            on=CPU,
             severity="info",
         )
         for k, p in enumerate(seen.places)

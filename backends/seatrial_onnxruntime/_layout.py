@@ -7,7 +7,7 @@ from typing import Any
 
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
-from seatrial.results import LayoutRequest, LayoutResult, TensorIO
+from seatrial.results import Artifact, LayoutRequest, LayoutResult, TensorIO
 
 from . import _model
 from ._types import proto_type
@@ -43,7 +43,7 @@ def transform_layout(request: LayoutRequest, job: Job) -> LayoutResult:
     entry, files = _model.copy(path, job.out, model, changed=True)
     constants = {t.name for t in model.graph.initializer}
     return LayoutResult(
-        artifact=_model.Artifact(
+        artifact=Artifact(
             format="onnx",
             entry=entry,
             files=files,
@@ -63,7 +63,9 @@ def transform_layout(request: LayoutRequest, job: Job) -> LayoutResult:
 
 def _io(value: Any, perm: tuple[int, ...]) -> TensorIO:
     dimensions = value.type.tensor_type.shape.dim
-    shape = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dimensions)
+    shape = tuple(
+        d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dimensions
+    )
     kind = _model.NUMPY_TYPES.get(proto_type(value.type) or "", "")
     return TensorIO(name=value.name, dtype=kind, shape=shape, perm=perm)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,16 @@ def load(request: LoadRequest, job: Job) -> OrtSession:
         config={"session.force_spinning_stop": "1"},
     )
     if not request.taps and not request.profile:
-        return OrtSession(accepted(path, setup), setup, request, path, None, job.scratch)
+        return OrtSession(accepted(path, setup), setup, request, path, None)
     model = _model.read(path)
-    places = list(_model.nodes(model.graph))
+    places: list[_model.Place] = []
     if request.profile:
         model, places = _model.marked(model)
         dump = None if setup.provider.compiles else job.scratch / "profiled.onnx"
-        setup = _ort.Setup(
-            **{**vars(setup), "profile": job.scratch / "profile", "optimised": dump}
-        )
+        setup = replace(setup, profile=job.scratch / "profile", optimised=dump)
     _tap(model, request.taps)
     session = accepted(model.SerializeToString(), setup, path.parent)
-    return OrtSession(session, setup, request, path, places, job.scratch)
+    return OrtSession(session, setup, request, path, places if request.profile else None)
 
 
 def _tap(model: Any, taps: tuple[str, ...]) -> None:
@@ -74,7 +73,6 @@ class OrtSession:
         request: what was asked for.
         path: the artefact.
         places: the artefact's nodes, when they carry marks in the session.
-        scratch: where profile and optimised graph lie.
     """
 
     def __init__(
@@ -84,14 +82,12 @@ class OrtSession:
         request: LoadRequest,
         path: Path,
         places: list[_model.Place] | None,
-        scratch: Path,
     ) -> None:
         self._session: Any = session
         self._setup = setup
         self._request = request
         self._path = path
         self._places = places
-        self._scratch = scratch
         self._names: list[str] = [o.name for o in session.get_outputs()]
         self._plain = all(o.type in _model.NUMPY_TYPES for o in session.get_outputs())
         self._plain &= all(o.type != "tensor(string)" for o in session.get_outputs())
@@ -115,7 +111,7 @@ class OrtSession:
         notes: tuple[str, ...] = ()
         layers: tuple[Any, ...] = ()
         session, places = self._session, self._places
-        if self._request.profile and places is not None:
+        if places is not None:
             layers = _profile.layers(session, places, self._path, self._setup.optimised)
         else:
             notes = ("layers are told by a session with profile only",)

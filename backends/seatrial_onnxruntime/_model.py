@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,11 +49,12 @@ def read(path: Path, *, weights: bool = False) -> Any:
         UserError: the file is not an ONNX model.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
+    # By name: protobuf ships no type stubs.
+    damaged = importlib.import_module("google.protobuf.message").DecodeError
     try:
         return onnx.load(str(path), load_external_data=weights)
-    except DecodeError as error:
+    except damaged as error:
         raise UserError(path.name, f"not an ONNX model: {error}") from None
 
 

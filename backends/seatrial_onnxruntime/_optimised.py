@@ -141,24 +141,31 @@ def _assign(places: list[Place], executed: list[Any], groups: list[Group]) -> No
     """Fill the members of each group."""
     maker = {name: k for k, p in enumerate(places) for name in p.node.output if name}
     border = {name for node in executed for name in (*node.input, *node.output) if name}
-    owner: dict[int, int] = {}
-    for at, node in enumerate(executed):
+    readers: dict[str, list[int]] = {}
+    for k, place in enumerate(places):
+        for name in place.node.input:
+            readers.setdefault(name, []).append(k)
+    taken: set[int] = set()
+    for node, group in zip(executed, groups, strict=True):
         for k in _anchors(node, maker, len(places)):
-            owner.setdefault(k, at)
-    for at, group in enumerate(groups):
-        mine = [k for k, g in owner.items() if g == at]
+            if k not in taken:
+                taken.add(k)
+                group.members.append(k)
+    for group in groups:
         if group.int8:
-            _forward(mine, places, owner, at)
-        stack = [k for k, g in owner.items() if g == at]
+            for k in tuple(group.members):
+                found = _to_quantizer(k, places, readers, taken)
+                taken.update(found)
+                group.members += found
+        stack = list(group.members)
         while stack:
             for name in places[stack.pop()].node.input:
-                k = maker.get(name)
-                if name in border or k is None or k in owner:
-                    continue
-                owner[k] = at
-                stack.append(k)
-    for k in sorted(owner):
-        groups[owner[k]].members.append(k)
+                before = maker.get(name)
+                if name not in border and before is not None and before not in taken:
+                    taken.add(before)
+                    group.members.append(before)
+                    stack.append(before)
+        group.members.sort()
 
 
 def _anchors(node: Any, maker: dict[str, int], count: int) -> Iterator[int]:
@@ -171,21 +178,19 @@ def _anchors(node: Any, maker: dict[str, int], count: int) -> Iterator[int]:
             yield maker[name]
 
 
-def _forward(mine: list[int], places: list[Place], owner: dict[int, int], at: int) -> None:
-    """An integer kernel's output is that of the quantizer that followed the original node."""
-    readers: dict[str, list[int]] = {}
-    for k, place in enumerate(places):
-        for name in place.node.input:
-            readers.setdefault(name, []).append(k)
-    for k in mine:
-        step = k
-        chain = []
-        while places[step].node.op_type != "QuantizeLinear":
-            following = readers.get(places[step].node.output[0], [])
-            if len(following) != 1 or following[0] in owner:
-                chain = []
-                break
-            step = following[0]
-            chain.append(step)
-        for member in chain:
-            owner[member] = at
+def _to_quantizer(
+    start: int, places: list[Place], readers: dict[str, list[int]], taken: set[int]
+) -> list[int]:
+    """The free nodes from an integer kernel's node to the quantizer that follows it.
+
+    The kernel gives what that quantizer gave. Empty when the way there forks.
+    """
+    chain: list[int] = []
+    step = start
+    while places[step].node.op_type != "QuantizeLinear":
+        following = readers.get(places[step].node.output[0], [])
+        if len(following) != 1 or following[0] in taken:
+            return []
+        step = following[0]
+        chain.append(step)
+    return chain

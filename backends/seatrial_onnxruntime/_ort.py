@@ -40,12 +40,17 @@ OWN_OPTIONS = ("reduce_range",)
 #: Words by which the runtime reports that memory ran out: no verdict on the model.
 _MEMORY = re.compile(r"bad_alloc|[Ff]ailed to allocate|out of memory|OUT_OF_MEMORY")
 
-#: The runtime's error line: "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : text".
-_ERROR_HEAD = re.compile(r"^\[ONNXRuntimeError\] : -?\d+ : [A-Z_]+ : ")
+#: Parts of the runtime's messages that tell a reader nothing: status codes, and the places in
+#: its own source code.
 _NOISE = re.compile(
-    r"Load model from .*? failed:|Exception during initialization: |"
-    r"/onnxruntime_src/\S+:\d+ [^\n]*?\) (?=[A-Z'])|Fatal error: |"
-    r"This is an invalid model\. (Error: )?|\n*==> Context: .*",
+    r"\[ONNXRuntimeError\] : -?\d+ : [A-Z_]+ : |Load model from .*? failed:|"
+    r"Exception during initialization: |/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z'\[])|"
+    r"\w+\.cc:\d+ \w+ |Fatal error: |This is an invalid model\. (Error: )?|"
+    r"\n*==> Context: .*",
+    re.S,
+)
+_UNRELEASED = re.compile(
+    r"Opset (\d+) is under development.*official support for domain (\S+) is till opset (\d+)",
     re.S,
 )
 
@@ -75,8 +80,8 @@ class Setup:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-def errors() -> tuple[type[Exception], ...]:
-    """Every exception by which session creation says no."""
+def errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """Every exception by which session creation says no, and those given."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [
@@ -84,7 +89,7 @@ def errors() -> tuple[type[Exception], ...]:
         for kind in vars(state).values()
         if isinstance(kind, type) and issubclass(kind, Exception)
     ]
-    return (*own, RuntimeError, ValueError)
+    return (*own, RuntimeError, ValueError, *more)
 
 
 def open_session(model: Path | bytes, setup: Setup, folder: Path | None = None) -> Any:
@@ -188,7 +193,13 @@ def missing(provider: Provider, session: Any | None = None) -> str:
 
 def plain(error: BaseException) -> str:
     """The runtime's reason in one line, without its source paths."""
-    text = _ERROR_HEAD.sub("", str(error).strip())
-    text = _NOISE.sub("", text).strip() or str(error).strip()
+    text = str(error).strip()
+    unreleased = _UNRELEASED.search(text)
+    if unreleased:
+        version, domain, newest = unreleased.groups()
+        return f"opset {version} of {domain} is not released; this runtime knows up to {newest}"
+    before = ""
+    while before != text:
+        before, text = text, _NOISE.sub("", text).strip() or text
     text = " ".join(text.split())
     return text if len(text) <= 400 else text[:397] + "..."

@@ -17,7 +17,7 @@ from typing import Any
 
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
-from seatrial.results import Quantized, QuantizeRequest
+from seatrial.results import Quantized, QuantizeRequest, node_label
 from seatrial.samples import Samples
 
 from . import _model, _ort
@@ -86,7 +86,7 @@ def quantize(request: QuantizeRequest, job: Job) -> Quantized:
     notes: list[str] = []
     scheme = SCHEMES[name]
     for index, node in enumerate(model.graph.node):
-        node.name = _model.node_label(node.name, node.op_type, index)
+        node.name = node_label(node.name, node.op_type, index)
     _upgrade(model, scheme, notes)
     prepared = _preprocess(model, job.scratch, notes)
     gone = _folded(prepared, request.keep_float)
@@ -110,9 +110,7 @@ def quantize(request: QuantizeRequest, job: Job) -> Quantized:
     if request.keep_float:
         method += f"; {len(request.keep_float)} nodes kept in float on request"
     artifact = _model.artifact(session, target.name, files)
-    return Quantized(
-        artifact=artifact, method=method, float_nodes=floating, notes=tuple(notes)
-    )
+    return Quantized(artifact=artifact, method=method, float_nodes=floating, notes=tuple(notes))
 
 
 def _version() -> str:
@@ -159,7 +157,7 @@ def _preprocess(model: Any, scratch: Path, notes: list[str]) -> Path:
             quant_pre_process(
                 str(named), str(ready), skip_symbolic_shape=True, save_as_external_data=large
             )
-    except (*_ort.errors(), TypeError, AttributeError, ImportError) as error:
+    except _ort.errors(TypeError, AttributeError, ImportError) as error:
         notes.append(f"without the runtime's pre-processing, which failed: {_ort.plain(error)}")
         return named
     return ready
@@ -194,7 +192,7 @@ def _run(
             calibrate_method=CalibrationMethod.MinMax,
             extra_options=dict(scheme.options),
         )
-    except (*_ort.errors(), TypeError, KeyError, AttributeError) as error:
+    except _ort.errors(TypeError, KeyError, AttributeError) as error:
         raise RuntimeError(f"the quantizer failed: {_ort.plain(error)}") from error
 
 

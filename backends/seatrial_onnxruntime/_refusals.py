@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,12 @@ from ._static import Answer, Oracle
 from ._targets import Provider
 from ._types import ELEMENTS, Type, Typed, infer
 
-_NO_KERNEL = re.compile(r"Could not find an implementation for (\S+?)\(\d+\) node with name '(.*?)'")
+_NO_KERNEL = re.compile(
+    r"Could not find an implementation for (\S+?)\(\d+\) node with name '(.*?)'"
+)
 _NOT_REGISTERED = re.compile(r"(\S*?):([^\s:()]+)\(-?\d+\) is not a registered function/op")
 _NO_SCHEMA = re.compile(r"No Op registered for (\S+) with domain_version")
+_NO_IMPORT = re.compile(r"No opset import for domain '(.*?)'")
 _OPSET = re.compile(r"[Oo]pset \d+|opset_import|opset version|domain_version")
 
 #: How often the runtime is asked again after cutting nodes out.
@@ -59,10 +62,12 @@ def refusals(model: Any, chosen: Provider, error: Exception, folder: Path) -> Re
         return Refusals((model_finding(error),))
     findings = tuple(search.found[k] for k in sorted(search.found))
     count = len(findings)
+    without = f"without {'this node' if count == 1 else f'these {count} nodes'} the runtime"
     if accepted:
-        return Refusals(findings, (f"without these {count} nodes the runtime accepts the model",))
-    rest = f"without these {count} nodes the runtime still says: {_ort.plain(last)}"
-    return Refusals((*findings, replace(model_finding(last), severity="warning")), (rest,))
+        return Refusals(findings, (f"{without} accepts the model",))
+    said = _model.unmark(_ort.plain(last), search.places)
+    rest = f"{without} still refuses the rest, so more nodes may be concerned: {said}"
+    return Refusals(findings, (rest,))
 
 
 def model_finding(error: Exception) -> Finding:
@@ -107,11 +112,20 @@ class _Search:
                 return True, last
             last = again
             named = [k for k in self._blamed(last) if k not in self.found]
-            if not named:
+            if not named or self._guessed(last, named):
                 return False, last
             for k in named:
                 self._blame(k, _ort.plain(last))
         return False, last
+
+    def _guessed(self, error: Exception, named: list[int]) -> bool:
+        """Whether an error may come from the types that stand in for those of removed nodes."""
+        if not any(None in self.typed[k].outputs for k in self.found):
+            return False
+        text = str(error)
+        if _NOT_REGISTERED.search(text) or _NO_SCHEMA.search(text) or _NO_IMPORT.search(text):
+            return False
+        return not _NO_KERNEL.search(text) or any(None in self.typed[k].inputs for k in named)
 
     def _ask(self) -> Exception | None:
         """Create a session without the nodes found so far; the error, or ``None``."""
@@ -129,20 +143,21 @@ class _Search:
     def _blamed(self, error: Exception) -> list[int]:
         """Nodes that an error names, as far as it names any."""
         text = str(error)
-        mark = _model.mark_of(text)
-        no_kernel = _NO_KERNEL.search(text)
-        if no_kernel:
-            if mark is not None:
-                return [mark]
-            return self._callers(no_kernel.group(1))
         unregistered = _NOT_REGISTERED.search(text)
         if unregistered:
             domain, op_type = unregistered.groups()
             return self._of(lambda p: p.node.op_type == op_type and p.domain == domain)
+        not_imported = _NO_IMPORT.search(text)
+        if not_imported:
+            return self._of(lambda p: p.domain == not_imported.group(1))
+        mark = _model.mark_of(text)
+        if mark is not None:
+            return [mark]
+        no_kernel = _NO_KERNEL.search(text)
+        if no_kernel:
+            return self._callers(no_kernel.group(1))
         no_schema = _NO_SCHEMA.search(text)
-        if no_schema:
-            return self._of(lambda p: p.node.op_type == no_schema.group(1))
-        return []
+        return self._of(lambda p: p.node.op_type == no_schema.group(1)) if no_schema else []
 
     def _of(self, wanted: Callable[[Place], bool]) -> list[int]:
         return [k for k, p in enumerate(self.places) if wanted(p)]
@@ -156,13 +171,14 @@ class _Search:
         typed = self.typed[k]
         answer = self.oracle.answer(typed)
         known = answer.reason if answer.claim is Claim.UNSUPPORTED else ""
+        missing = bool(known or _NO_KERNEL.search(reason))
         self.found[k] = Finding(
             node=typed.place.label,
             op_type=typed.place.node.op_type,
             domain=typed.place.domain,
             reason=known or _model.unmark(reason, self.places),
             placement=Placement.NOWHERE,
-            advice=advice(typed, answer),
+            advice=advice(typed, answer) if missing else "",
         )
 
     def _refused_alone(self, typed: Typed) -> str:
@@ -258,6 +274,8 @@ def advice(typed: Typed, answer: Answer) -> str:
         return f"{op_type} is no ONNX operator: replace it by standard ones"
     if "opset" in answer.reason:
         return "convert the model to an opset for which there is a kernel"
+    if "together" in answer.reason:
+        return f"give the inputs of this {op_type} one type"
     if "takes" in answer.reason:
         return f"cast the inputs of this {op_type} to float32 (or export it so)"
     return f"replace {op_type} by operators that this provider runs"

@@ -81,6 +81,10 @@ class Registry:
         fitting = [s for s in versions if s.since <= opset]
         return fitting[-1] if fitting else None
 
+    def newest(self, domain: str) -> int:
+        """The highest version at which any operator of a domain was registered."""
+        return max((s[-1].since for k, s in self.schemas.items() if k[0] == domain), default=0)
+
     def has_kernels(self, provider: str) -> bool:
         """Whether a provider registers kernels at all (compiling ones do not)."""
         return any(key[0] == provider for key in self.kernels)

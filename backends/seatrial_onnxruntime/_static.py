@@ -10,7 +10,7 @@ from seatrial.hookspecs import Job
 from seatrial.results import CheckRequest, Claim, NodeClaim, StaticReport
 
 from . import _model, _ort
-from ._registry import Bound, Registry, registry
+from ._registry import Bound, Kernel, Registry, registry
 from ._targets import CPU, Provider, provider
 from ._types import Type, Typed, Typer, bind, infer
 
@@ -90,7 +90,7 @@ class Oracle:
         self.tables = tables
         self.chosen = chosen
         self.typer = Typer(model, tables)
-        self._memo: dict[tuple[str, str, tuple[Type, ...]], Answer] = {}
+        self._memo: dict[tuple[str, bytes, tuple[Type, ...]], Answer] = {}
 
     def answer(self, entry: Typed, depth: int = 0) -> Answer:
         """What the registry says of one typed node."""
@@ -99,38 +99,51 @@ class Oracle:
         function = self.typer.functions.get((domain, node.op_type))
         if function is not None:
             return self._expanded(name, function, entry, depth)
-        if (domain, node.op_type) not in self.tables.schemas:
-            return Answer(Claim.UNSUPPORTED, f"operator {name} is not known to the runtime")
-        schema = entry.schema
-        if schema is None or schema.deprecated:
-            reason = f"operator {name} does not exist in the opset that the model imports"
-            return Answer(Claim.UNSUPPORTED, reason)
-        bound = bind(schema, entry.inputs, entry.outputs)
+        absent = self._absent(name, entry)
+        if absent is not None or entry.schema is None:
+            return absent or LISTED
         if name == "Constant":
             return Answer(Claim.LISTED, "becomes an initializer")
-        found = self._kernels(name, node.op_type, domain, schema.since, bound)
-        if found.claim is not Claim.UNSUPPORTED:
-            return found
-        body = _schema_function(entry)
+        bound = bind(entry.schema, entry.inputs, entry.outputs)
+        found = self._kernels(name, entry, bound)
+        body = _schema_function(entry) if found.claim is Claim.UNSUPPORTED else None
         if body is not None:
             inner = self._expanded(name, body, entry, depth)
-            return inner if inner.claim is not Claim.UNSUPPORTED else Answer(
-                Claim.UNSUPPORTED, f"{found.reason}; decomposed: {inner.reason}"
-            )
-        if domain.startswith("com.microsoft"):
+            both = Answer(Claim.UNSUPPORTED, f"{found.reason}; decomposed: {inner.reason}")
+            return both if inner.claim is Claim.UNSUPPORTED else inner
+        if found.claim is Claim.UNSUPPORTED and domain.startswith("com.microsoft"):
             # Some of these are functions too, and the runtime does not list their bodies.
             return Answer(Claim.UNKNOWN, found.reason)
         return found
 
-    def _kernels(self, name: str, op_type: str, domain: str, since: int, bound: Bound) -> Answer:
-        kernels = self.tables.of(self.chosen.name, domain, op_type)
+    def _absent(self, name: str, entry: Typed) -> Answer | None:
+        """A refusal when the runtime has no such operator, or none in that opset."""
+        domain = entry.place.domain
+        if (domain, entry.place.node.op_type) not in self.tables.schemas:
+            return Answer(Claim.UNSUPPORTED, f"operator {name} is not known to the runtime")
+        imported = self.typer.opsets.get(domain, 0)
+        newest = self.tables.newest(domain)
+        if imported > newest and not domain:
+            reason = f"opset {imported} is newer than any that the runtime knows ({newest})"
+            return Answer(Claim.UNSUPPORTED, reason)
+        if entry.schema is None or entry.schema.deprecated:
+            reason = f"operator {name} does not exist in the opset that the model imports"
+            return Answer(Claim.UNSUPPORTED, reason)
+        return None
+
+    def _kernels(self, name: str, entry: Typed, bound: Bound) -> Answer:
+        place, since = entry.place, entry.schema.since if entry.schema else 0
+        kernels = self.tables.of(self.chosen.name, place.domain, place.node.op_type)
+        fitting = [k for k in kernels if k.covers(since)]
         if not kernels:
             return Answer(Claim.UNSUPPORTED, f"{self.chosen.name} has no kernel for {name}")
-        fitting = [k for k in kernels if k.covers(since)]
         if not fitting:
             have = ", ".join(sorted({_range(k.start, k.end) for k in kernels}))
             reason = f"no kernel for opset version {since} of {name}, only for {have}"
             return Answer(Claim.UNSUPPORTED, reason)
+        return self._by_type(name, fitting, bound)
+
+    def _by_type(self, name: str, fitting: Sequence[Kernel], bound: Bound) -> Answer:
         possible = [k for k in fitting if k.misfit(bound) is None]
         if any(not k.undecided(bound) for k in possible):
             return LISTED
@@ -138,19 +151,20 @@ class Oracle:
             return Answer(Claim.UNKNOWN, f"{name} is listed, but a type it depends on is not known")
         if self.chosen.name == CPU and _HALF in _types_of(bound):
             wider = {k: frozenset(_FLOAT if t == _HALF else t for t in v) for k, v in bound.items()}
-            if self._kernels(name, op_type, domain, since, wider).claim is Claim.LISTED:
+            if any(k.misfit(wider) is None for k in fitting):
                 return Answer(Claim.LISTED, "runs in float32: no float16 kernel")
         parameter, actual = fitting[0].misfit(bound) or ("", "")
         takes = sorted({t for k in fitting for t in k.types.get(parameter, ())})
+        reason = f"no kernel of {name} takes {actual} for {parameter}, only {_short(takes)}"
         if actual in takes:
             kinds = ", ".join(sorted({t for t in _types_of(bound) if t}))
-            return Answer(Claim.UNSUPPORTED, f"no kernel of {name} takes {kinds} together")
-        reason = f"no kernel of {name} takes {actual} for {parameter}, only {_short(takes)}"
+            reason = f"no kernel of {name} takes {kinds} together"
         return Answer(Claim.UNSUPPORTED, reason)
 
     def _expanded(self, name: str, function: Any, entry: Typed, depth: int) -> Answer:
         """Follow a function: it is listed when all nodes of its body are."""
-        key = (entry.place.domain, name, entry.inputs)
+        attributes = b"".join(a.SerializeToString() for a in entry.place.node.attribute)
+        key = (name, attributes, entry.inputs)
         if key not in self._memo:
             # A function that calls itself meets this answer.
             self._memo[key] = Answer(Claim.UNSUPPORTED, f"function {name} calls itself")

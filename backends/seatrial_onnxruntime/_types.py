@@ -21,14 +21,15 @@ Type = str | None
 Scope = MutableMapping[str, Type]
 
 #: Numbers of ONNX's TensorProto.DataType -> the runtime's names.
-ELEMENTS: Mapping[int, str] = dict(
-    enumerate(
-        "float uint8 int8 uint16 int16 int32 int64 string bool float16 double uint32 uint64 "
-        "complex64 complex128 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz "
-        "uint4 int4 float4e2m1 float8e8m0 uint2 int2".split(),
-        start=1,
-    )
+_NAMES = (
+    "float uint8 int8 uint16 int16 int32 int64 string bool float16 double uint32 uint64 "
+    "complex64 complex128 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz "
+    "uint4 int4 float4e2m1 float8e8m0 uint2 int2"
 )
+ELEMENTS: Mapping[int, str] = dict(enumerate(_NAMES.split(), start=1))
+
+#: How deep calls of functions are followed.
+_DEEPEST = 32
 
 #: Operators whose output type stands in an attribute, and what it is without the attribute
 #: (``None``: the type of the first input).
@@ -124,6 +125,8 @@ class Typer:
         self.functions = {(domain_of(f.domain), f.name): f for f in model.functions}
         self.found: list[Typed] = []
         self.left = limit
+        self._deep = 0
+        self._results: dict[tuple[str, str, tuple[Type, ...]], tuple[Type, ...]] = {}
 
     def graph(
         self, graph: Any, scope: Scope, label: str, path: tuple[int, ...]
@@ -136,18 +139,18 @@ class Typer:
             scope[tensor.name] = _tensor(tensor.data_type)
         for tensor in graph.sparse_initializer:
             scope[tensor.values.name] = _tensor(tensor.values.data_type)
-        self._walk(graph, scope, label, path, declared, self.opsets)
+        self._walk(graph, scope, (label, path), declared, self.opsets)
         return tuple(scope.get(v.name) or proto_type(v.type) for v in graph.output)
 
     def _walk(
         self,
         graph: Any,
         scope: Scope,
-        label: str,
-        path: tuple[int, ...],
+        where: tuple[str, tuple[int, ...]],
         declared: Mapping[str, Type],
         imported: Mapping[str, int],
     ) -> None:
+        label, path = where
         for index in in_order(graph.node):
             node = graph.node[index]
             own = node_label(node.name, node.op_type, index, label)
@@ -186,7 +189,7 @@ class Typer:
         node, count = place.node, len(place.node.output)
         function = self.functions.get((place.domain, node.op_type))
         if function is not None:
-            return _padded(self.body(function, inputs)[1], count)
+            return _padded(self._call(function, inputs), count)
         if inner and node.op_type in ("If", "Loop", "Scan"):
             # A loop's body gives its condition first.
             return _padded(inner[0][1 if node.op_type == "Loop" else 0 :], count)
@@ -197,17 +200,26 @@ class Typer:
         rest = [_output(schema, k, bound) for k in range(count)]
         return (special, *rest[1:]) if special else tuple(rest)
 
-    def body(
-        self, function: Any, inputs: Sequence[Type]
-    ) -> tuple[list[Typed], tuple[Type, ...]]:
+    def _call(self, function: Any, inputs: tuple[Type, ...]) -> tuple[Type, ...]:
+        """Types of a function's outputs, computed once for each list of input types."""
+        key = (function.domain, function.name, inputs)
+        if key not in self._results:
+            # A function that calls itself meets this: nothing is known.
+            self._results[key] = ()
+            self._results[key] = self.body(function, inputs)[1]
+        return self._results[key]
+
+    def body(self, function: Any, inputs: Sequence[Type]) -> tuple[list[Typed], tuple[Type, ...]]:
         """Type a function's body for given inputs: its nodes, and the types of its outputs."""
-        if self.left <= 0:
+        if self.left <= 0 or self._deep >= _DEEPEST:
             return [], ()
         scope: Scope = dict(zip(function.input, inputs, strict=False))
         declared = {v.name: proto_type(v.type) for v in function.value_info}
         imported = {domain_of(o.domain): o.version for o in function.opset_import}
         outside, self.found = self.found, []
-        self._walk(function, scope, function.name, (), declared, imported or self.opsets)
+        self._deep += 1
+        self._walk(function, scope, (function.name, ()), declared, imported or self.opsets)
+        self._deep -= 1
         inside, self.found = self.found, outside
         return inside, tuple(scope.get(name) for name in function.output)
 
@@ -247,22 +259,26 @@ def _output(schema: Schema, index: int, bound: Mapping[str, frozenset[str | None
 
 def _special(node: Any, inputs: tuple[Type, ...]) -> Type:
     """Output type of operators where the schema does not tell it."""
-    if node.op_type == "Constant":
-        return _constant(node)
-    if node.op_type == "ConstantOfShape":
-        kinds = [a.t.data_type for a in node.attribute if a.name == "value"]
-        return _tensor(kinds[0]) if kinds else "tensor(float)"
-    if node.op_type == "SequenceEmpty":
-        kinds = [a.i for a in node.attribute if a.name == "dtype"]
-        return f"seq({_tensor(kinds[0] if kinds else 1)})"
-    if node.op_type == "DequantizeLinear":
-        stated = [a.i for a in node.attribute if a.name == "output_dtype" and a.i]
-        return _tensor(stated[0]) if stated else (inputs[1] if len(inputs) > 1 else None)
+    if node.op_type in _FROM_NODE:
+        return _FROM_NODE[node.op_type](node, inputs)
     if node.op_type in _REWRAP:
         return _REWRAP[node.op_type](inputs[0]) if inputs and inputs[0] else None
-    if node.op_type in _BY_ATTRIBUTE:
-        return _by_attribute(node, inputs)
-    return None
+    return _by_attribute(node, inputs) if node.op_type in _BY_ATTRIBUTE else None
+
+
+def _of_shape(node: Any, _: tuple[Type, ...]) -> Type:
+    kinds = [a.t.data_type for a in node.attribute if a.name == "value"]
+    return _tensor(kinds[0]) if kinds else "tensor(float)"
+
+
+def _empty_sequence(node: Any, _: tuple[Type, ...]) -> Type:
+    kinds = [a.i for a in node.attribute if a.name == "dtype"]
+    return f"seq({_tensor(kinds[0] if kinds else 1)})"
+
+
+def _dequantised(node: Any, inputs: tuple[Type, ...]) -> Type:
+    stated = [a.i for a in node.attribute if a.name == "output_dtype" and a.i]
+    return _tensor(stated[0]) if stated else (inputs[1] if len(inputs) > 1 else None)
 
 
 def _class_label(node: Any) -> Type:
@@ -283,7 +299,7 @@ def _by_attribute(node: Any, inputs: tuple[Type, ...]) -> Type:
     return (inputs[0] if inputs else None) if default is None else default or None
 
 
-def _constant(node: Any) -> Type:
+def _constant(node: Any, _: tuple[Type, ...]) -> Type:
     for attribute in node.attribute:
         if attribute.name == "value":
             return _tensor(attribute.t.data_type)
@@ -292,6 +308,14 @@ def _constant(node: Any) -> Type:
         if attribute.name in _CONSTANT_ATTRIBUTES:
             return _CONSTANT_ATTRIBUTES[attribute.name]
     return None
+
+
+_FROM_NODE: Mapping[str, Callable[[Any, tuple[Type, ...]], Type]] = {
+    "Constant": _constant,
+    "ConstantOfShape": _of_shape,
+    "SequenceEmpty": _empty_sequence,
+    "DequantizeLinear": _dequantised,
+}
 
 
 def _tensor(element: int) -> Type:
