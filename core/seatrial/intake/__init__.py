@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..results import Artifact, Ref
-from ..workspace import Workspace
+from seatrial.results import Artifact, Ref
+from seatrial.workspace import Workspace
+
 from . import limits
 from .external import stage
 from .facts import Admitted, ModelFacts, NodeFact, Note, depthwise, is_tree_ensemble
@@ -23,8 +23,8 @@ from .files import copy, opened
 from .model import Model
 from .parse import Parser
 from .refusal import Refused, refusal
-from .rules import Screened, screen
-from .sniff import HEAD, TAIL, describe_text, refuse_other_format
+from .rules import screen
+from .sniff import HEAD, TAIL, describe_other, refuse_other_format
 from .survey import screen_weights, survey
 from .weights import Screen
 from .wire import Malformed, Reader
@@ -76,8 +76,11 @@ def _admit(path: Path, workspace: Workspace, staging: Path) -> Admitted:
         refuse_other_format(head, os.pread(descriptor, TAIL, max(0, status.st_size - TAIL)))
         file_sha256, size = copy(descriptor, incoming)
     with _mapped(incoming) as buffer:
-        model = _walk(buffer, head)
+        parser = Parser(Reader(buffer))
+        model = _walk(parser, head)
         found = screen(model, buffer)
+        if parser.not_text:
+            found.warn("names-not-utf8", "some names are not UTF-8 text")
         pieces = found.pieces.values()
         names = stage(pieces, path.resolve().parent, staging / "files", status)
         entry = _entry(names)
@@ -108,13 +111,13 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         yield buffer
 
 
-def _walk(buffer: mmap.mmap, head: bytes) -> Model:
+def _walk(parser: Parser, head: bytes) -> Model:
     """Parse, and say what the file is when it is not what it should be."""
-    size = len(buffer)
+    size = len(parser.reader.buffer)
     try:
-        model = Parser(Reader(buffer)).model()
+        model = parser.model()
     except Malformed as error:
-        _refuse_text(head, size)
+        _refuse_other(head)
         advice = "export, download or copy the model again"
         if error.end > size:
             reason = f"is not a complete ONNX file: it ends at byte {size}, in the middle of a part"
@@ -122,12 +125,12 @@ def _walk(buffer: mmap.mmap, head: bytes) -> Model:
             reason = "is not an ONNX file, or is damaged"
         raise Refused(reason, place=f"byte {error.at}", advice=advice) from None
     if model.graph is None:
-        _refuse_text(head, size)
+        _refuse_other(head)
     return model
 
 
-def _refuse_text(head: bytes, size: int) -> None:
-    what, advice = describe_text(head, size)
+def _refuse_other(head: bytes) -> None:
+    what, advice = describe_other(head)
     if what:
         raise Refused(what, advice=advice)
 

@@ -42,7 +42,7 @@ FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
 #: Types of less than a byte; in typed fields they may be packed or not.
 SUB_BYTE = frozenset(number for number, (_, bits) in _TYPES.items() if 0 < bits < 8)
 
-_BITS = {name: bits for name, bits in _TYPES.values()}
+_BITS = dict(_TYPES.values())
 
 
 def known(dtype: int) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 
-from ..codec import record
-from ..results import Ref, TensorIO
+from seatrial.codec import record
+from seatrial.results import Ref, TensorIO
 
 #: Operators with weights that quantizers turn into integers.
 QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul")

@@ -91,7 +91,7 @@ def opened_inside(folder: int, location: str) -> Iterator[int]:
         if kind_of(status.st_mode):
             raise Refused(f"is {kind_of(status.st_mode)}, not a regular file")
         if status.st_nlink > 1:
-            raise Refused("is a hard link: another name leads to the same file")
+            raise Refused("is a hard link, another name leads to it", advice="copy it (cp) first")
         yield descriptors[-1]
     except (OSError, ValueError) as error:
         raise Refused(os_reason(error)) from None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Union
 
 #: A dimension: its size, or its name (``"?"`` when it is free and has none).
-Dim = Union[int, str]
+Dim = int | str
 
 
 @dataclass(slots=True)
@@ -31,11 +30,11 @@ class Tensor:
     loose: bytearray = field(default_factory=bytearray)
     strings: int = 0
     segmented: bool = False
-    external: Union[dict[str, str], None] = None
+    external: dict[str, str] | None = None
 
 
 #: The value of an attribute; ``None``: of another kind, or too long to keep.
-Attribute = Union[int, float, bytes, tuple[int, ...], tuple[float, ...], Tensor, None]
+Attribute = int | float | bytes | tuple[int, ...] | tuple[float, ...] | Tensor | None
 
 
 @dataclass(slots=True)
@@ -44,7 +43,7 @@ class Value:
 
     name: str = ""
     dtype: str = ""
-    shape: Union[tuple[Dim, ...], None] = None
+    shape: tuple[Dim, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -58,14 +57,18 @@ class Node:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
-    graphs: tuple[tuple[str, "Graph"], ...] = ()
+    graphs: tuple[tuple[str, Graph], ...] = ()
     tensors: tuple[Tensor, ...] = ()
     label: str = ""
 
 
 @dataclass(slots=True)
 class Graph:
-    """A ``GraphProto``, or the body of a function."""
+    """A ``GraphProto``, or the body of a function.
+
+    Attributes:
+        order: positions of the nodes, producers first, when the file has them otherwise.
+    """
 
     name: str = ""
     nodes: list[Node] = field(default_factory=list)
@@ -73,6 +76,11 @@ class Graph:
     sparse: list[tuple[Tensor, Tensor, tuple[int, ...]]] = field(default_factory=list)
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+
+    def ordered(self) -> Iterable[Node]:
+        """The nodes, producers before readers (once the wiring was checked)."""
+        return (self.nodes[i] for i in self.order) if self.order else self.nodes
 
 
 @dataclass(slots=True)
@@ -99,7 +107,7 @@ class Model:
     ir_version: int = 0
     producer: str = ""
     producer_version: str = ""
-    graph: Union[Graph, None] = None
+    graph: Graph | None = None
     opsets: list[tuple[str, int]] = field(default_factory=list)
     metadata: list[tuple[str, str]] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import posixpath
 
-from ..errors import UserError
-from ..text import clean
+from seatrial.errors import UserError
+from seatrial.text import clean
 
 LINE = 200
 _SUBJECT = 60

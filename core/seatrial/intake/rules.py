@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
-from ..text import clean
+from seatrial.text import clean
+
 from . import limits
 from .external import Piece, piece
 from .facts import Note
 from .model import Model, Node
 from .refusal import Refused, quoted
-from .sizes import Facts, Sizes
-from .structure import Placed, Wiring, check_functions, place_nodes, shown
+from .size_rules import Facts
+from .sizes import Sizes
+from .structure import Placed, Wiring, check_functions, place_nodes
 from .tensors import all_tensors, check
 from .wire import Buffer
 
@@ -25,23 +28,22 @@ class Screened:
     Attributes:
         placed: every node with its label.
         pieces: external data by ``id`` of the tensor.
-        values: what is known of the graph's values.
-        notes: what is odd but legal.
+        weights: what is known of constant weight operands, by node label.
+        notes: what is odd but legal, at most :data:`limits.MAX_LISTED` of one code.
     """
 
     placed: list[Placed] = field(default_factory=list)
     pieces: dict[int, Piece] = field(default_factory=dict)
-    values: Facts = field(default_factory=dict)
+    weights: Facts = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
-    def warn(self, code: str, text: str, place: str = "") -> None:
-        """Add a warning."""
-        self.notes.append(note(code, text, place))
-
-
-def note(code: str, text: str, place: str = "", level: str = "warning") -> Note:
-    """A note of clean text."""
-    return Note(code=code, level=level, place=clean(shown(place)), text=clean(text, 200))
+    def warn(self, code: str, text: str, place: str = "", level: str = "warning") -> None:
+        """Add a note, cleaned, unless there are enough of its kind."""
+        self.counts[code] += 1
+        if self.counts[code] <= limits.MAX_LISTED:
+            note = Note(code=code, level=level, place=clean(place), text=clean(text, 200))
+            self.notes.append(note)
 
 
 def screen(model: Model, buffer: Buffer) -> Screened:
@@ -62,10 +64,13 @@ def screen(model: Model, buffer: Buffer) -> Screened:
         text = "stands before a node whose output it reads: some tools refuse that"
         found.warn("unsorted", text, wiring.unsorted)
     sizes = Sizes(buffer)
-    found.values = sizes.graph(model.graph)
+    sizes.graph(model.graph)
     for function in model.functions:
         if function.key in called:
             sizes.graph(function.body)
+    found.weights = sizes.weights
+    for label in sizes.endless:
+        found.warn("loop-unbounded", "this Loop never ends: its condition never changes", label)
     for placed in found.placed:
         _check_node(placed.node, found)
     _check_domains(model, found)
@@ -91,22 +96,21 @@ def _check_versions(model: Model, found: Screened) -> None:
         if domain in seen:
             found.warn("opset-twice", f"imports the operator set {quoted(domain)} twice")
         seen.add(domain)
-        official = not domain
-        if (official and version < 1) or (official and version > limits.MAX_OPSET):
+        if not domain and not 1 <= version <= limits.MAX_OPSET:
             reason = f"asks for opset {version}, known are 1 to {limits.KNOWN_OPSET}"
             raise Refused(reason, place="opset_import", advice=_RE_EXPORT)
-        if official and version > limits.KNOWN_OPSET:
+        if not domain and version > limits.KNOWN_OPSET:
             found.warn("newer-opset", f"opset {version} is newer than {limits.KNOWN_OPSET}")
 
 
 def _check_tensors(model: Model, buffer: Buffer, found: Screened) -> None:
     newer = model.ir_version > limits.KNOWN_IR
     for tensor, place in all_tensors(model):
-        remark = check(tensor, shown(place), buffer, newer)
+        remark = check(tensor, place, buffer, newer)
         if remark:
             found.warn("tensor-data", remark, place)
         if tensor.external is not None:
-            found.pieces[id(tensor)], unknown = piece(tensor, shown(place))
+            found.pieces[id(tensor)], unknown = piece(tensor, place)
             if unknown:
                 keys = ", ".join(quoted(key) for key in unknown[:4])
                 found.warn("external-keys", f"external data has unknown keys {keys}", place)
@@ -121,17 +125,6 @@ def _check_node(node: Node, found: Screened) -> None:
             reason = f"EPContext names a compiled file outside the model: {quoted(name)}"
             raise Refused(reason, place=node.label, advice="give the model before compilation")
         found.warn("compiled-inside", "holds code compiled for one device", node.label)
-    elif node.op_type == "Loop" and not node.domain and _endless(node, found):
-        found.warn("loop-unbounded", "this Loop may run for ever", node.label)
-
-
-def _endless(node: Node, found: Screened) -> bool:
-    """Whether no trip count of a sane size bounds the loop."""
-    count = node.inputs[0] if node.inputs else ""
-    fact = found.values.get(count) if count else None
-    if not count:
-        return True
-    return bool(fact and fact.values and fact.values[0] > 2**31)
 
 
 def _check_domains(model: Model, found: Screened) -> None:
@@ -139,9 +132,9 @@ def _check_domains(model: Model, found: Screened) -> None:
     own = {(f.domain, f.name) for f in model.functions}
     missing: dict[str, str] = {}
     for node, _, _, function in found.placed:
-        if not function and node.domain not in imported:
-            if (node.domain, node.op_type) not in own:
-                missing.setdefault(node.domain, node.label)
+        known = node.domain in imported or (node.domain, node.op_type) in own
+        if not function and not known:
+            missing.setdefault(node.domain, node.label)
     for domain, label in missing.items():
         found.warn("opset-missing", f"no operator set is imported for {quoted(domain)}", label)
 
@@ -155,7 +148,7 @@ def _check_shape_of_model(model: Model, found: Screened) -> None:
         found.warn("no-outputs", "the model has no outputs: nothing can be compared")
     given = {tensor.name for tensor in graph.initializers}
     if all(value.name in given for value in graph.inputs):
-        found.notes.append(note("no-inputs", "the model has no inputs", level="info"))
+        found.warn("no-inputs", "the model has no inputs", level="info")
     for value in graph.inputs:
         if value.shape is None and value.name not in given:
             found.warn("rank-unknown", "the input declares no shape", value.name)
@@ -164,6 +157,3 @@ def _check_shape_of_model(model: Model, found: Screened) -> None:
     if any(key == "ort_config" for key, _ in model.metadata):
         text = "metadata carries runtime settings; they are kept from taking effect where possible"
         found.warn("runtime-settings", text, "ort_config")
-    names = (p.node.name for p in found.placed)
-    if any("\ud800" <= c <= "\udfff" for name in names for c in name):
-        found.warn("names-not-utf8", "some names are not UTF-8 text")

@@ -8,48 +8,13 @@ refuses a model that is merely unusual; the memory ceiling of the children is be
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from . import dtypes, limits
-from .model import Attribute, Graph, Node, Tensor
+from .facts import QUANTIZABLE
+from .model import Graph, Node, Tensor
 from .refusal import Refused
+from .size_rules import RANDOM, RULES, UNKNOWN, Fact, Facts, known_shape
 from .tensors import elements, small_values
 from .wire import Buffer
-
-Shape = tuple[int | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """What is known of one value.
-
-    Attributes:
-        shape: ``None``: rank unknown; a ``None`` dimension is free.
-        least: lower bound of the number of elements.
-        bits: per element; 8 when unknown.
-        values: the numbers in it, flattened, when it is a small constant.
-        constant: it follows from constants alone.
-    """
-
-    shape: Shape | None = None
-    least: int = 1
-    bits: int = 8
-    values: tuple[float, ...] | None = None
-    constant: bool = False
-
-
-UNKNOWN = Fact()
-
-Facts = dict[str, Fact]
-Inputs = list[Fact]
-
-
-def known_shape(shape: Shape, bits: int, **more: object) -> Fact:
-    """A fact from a shape; free dimensions count as one."""
-    least = math.prod(1 if d is None else d for d in shape)
-    return Fact(shape=shape, least=least, bits=bits, **more)  # type: ignore[arg-type]  # kwargs
 
 
 class Sizes:
@@ -57,35 +22,44 @@ class Sizes:
 
     Args:
         buffer: the file, for small constants.
+
+    Attributes:
+        weights: what is known of the weight operand, by label of the nodes that have a constant
+            one (:data:`~.facts.QUANTIZABLE` operators only).
+        endless: labels of loops whose condition can never turn false, and whose trip count is
+            missing or absurd.
     """
 
     def __init__(self, buffer: Buffer) -> None:
+        self.weights: dict[str, Fact] = {}
+        self.endless: list[str] = []
         self._buffer = buffer
 
-    def graph(self, graph: Graph, outer: Facts | None = None, constants: bool = True) -> Facts:
-        """Facts of every value of a graph.
+    def graph(self, graph: Graph, outer: tuple[Facts, ...] = ()) -> None:
+        """Evaluate a graph and those inside it.
 
         Args:
-            graph: nodes in any order; those before their producers see unknown inputs.
-            outer: facts of the enclosing graphs.
-            constants: initializers are constants (they are, but for tests of the rules).
+            graph: to evaluate; its ``order`` counts.
+            outer: facts of the enclosing graphs, outermost first.
 
         Raises:
             Refused: a value of more than :data:`limits.MAX_TENSOR_BYTES`.
         """
-        facts: Facts = dict(outer or {})
+        facts: Facts = {}
         for value in graph.inputs:
             if value.shape is None:
                 facts[value.name] = Fact(bits=dtypes.bits(value.dtype))
             else:
                 shape = tuple(d if isinstance(d, int) else None for d in value.shape)
                 facts[value.name] = known_shape(shape, dtypes.bits(value.dtype))
-        if constants:
-            for tensor in graph.initializers:
-                facts[tensor.name] = self.tensor(tensor)
-        for node in graph.nodes:
-            self._node(node, facts)
-        return facts
+        for tensor in graph.initializers:
+            facts[tensor.name] = self.tensor(tensor)
+        for values, _, dims in graph.sparse:
+            bits = dtypes.bits(dtypes.numpy_name(values.dtype))
+            facts[values.name] = known_shape(dims, bits, constant=True)
+        scopes = (*outer, facts)
+        for node in graph.ordered():
+            self._node(node, scopes)
 
     def tensor(self, tensor: Tensor) -> Fact:
         """Facts of a constant."""
@@ -96,29 +70,38 @@ class Sizes:
         least = elements(tensor)
         return Fact(shape=tensor.dims, least=least, bits=bits, values=values, constant=True)
 
-    def _node(self, node: Node, facts: Facts) -> None:
+    def _node(self, node: Node, scopes: tuple[Facts, ...]) -> None:
         for _, inner in node.graphs:
-            self.graph(inner, facts)
-        inputs = [facts.get(name, UNKNOWN) if name else UNKNOWN for name in node.inputs]
-        rule = _RULES.get(node.op_type) if not node.domain else None
-        constant = all(f.constant for f, n in zip(inputs, node.inputs, strict=True) if n)
-        constant = constant and not node.graphs and node.op_type not in _RANDOM
-        fact = UNKNOWN
-        if node.op_type == "Constant" and not node.domain:
-            fact = self._constant(node)
-        elif rule is not None:
-            try:
-                fact = rule(node, inputs)
-            except (IndexError, ValueError, TypeError, ZeroDivisionError, OverflowError):
-                fact = UNKNOWN  # a malformed call of the operator: for the compilers to refuse
+            self.graph(inner, scopes)
+        inputs = [_find(name, scopes) for name in node.inputs]
+        fact = self._result(node, inputs)
         size = fact.least * fact.bits // 8
         if size > limits.MAX_TENSOR_BYTES:
             raise Refused(f"{node.op_type} makes a tensor of {_size(size)}", place=node.label)
+        constant = not node.graphs and node.op_type not in RANDOM
+        constant = constant and all(
+            f.constant for f, n in zip(inputs, node.inputs, strict=True) if n
+        )
         if constant and not fact.constant:
             fact = Fact(fact.shape, fact.least, fact.bits, fact.values, True)
         for i, name in enumerate(node.outputs):
             if name:
-                facts[name] = fact if i == 0 else Fact(constant=constant)
+                scopes[-1][name] = fact if i == 0 else Fact(constant=constant)
+        if not node.domain:
+            self._remember(node, inputs)
+
+    def _result(self, node: Node, inputs: list[Fact]) -> Fact:
+        if node.domain:
+            return UNKNOWN
+        if node.op_type == "Constant":
+            return self._constant(node)
+        rule = RULES.get(node.op_type)
+        if rule is None:
+            return UNKNOWN
+        try:
+            return rule(node, inputs)
+        except (IndexError, ValueError, TypeError, ZeroDivisionError, OverflowError):
+            return UNKNOWN
 
     def _constant(self, node: Node) -> Fact:
         value = node.attributes.get("value")
@@ -135,258 +118,54 @@ class Sizes:
                 return Fact((len(numbers),), len(numbers), 64, numbers if few else None, True)
         return Fact(constant=True)
 
+    def _remember(self, node: Node, inputs: list[Fact]) -> None:
+        if node.op_type in QUANTIZABLE:
+            operands = inputs[:2] if node.op_type == "MatMul" else inputs[1:2]
+            known = next((fact for fact in reversed(operands) if fact.constant), None)
+            if known is not None:
+                self.weights[node.label] = known
+        elif node.op_type == "Loop" and _trips(node, inputs) > _MANY_TRIPS and _never_stops(node):
+            self.endless.append(node.label)
+
+
+#: More iterations than any network makes.
+_MANY_TRIPS = 2**31
+
+
+def _find(name: str, scopes: tuple[Facts, ...]) -> Fact:
+    for facts in reversed(scopes):
+        fact = facts.get(name)
+        if fact is not None:
+            return fact
+    return UNKNOWN
+
+
+def _trips(node: Node, inputs: list[Fact]) -> float:
+    """A Loop's trip count: infinite when none is given, 0 when it is not a constant."""
+    if not node.inputs or not node.inputs[0]:
+        return float("inf")
+    return inputs[0].values[0] if inputs[0].values else 0
+
+
+def _never_stops(node: Node) -> bool:
+    """Whether a Loop's body hands on the condition that it was given, or a constant."""
+    for _, body in node.graphs:
+        if not body.outputs:
+            continue
+        made_by = {name: inner for inner in body.nodes for name in inner.outputs}
+        constants = {tensor.name for tensor in body.initializers}
+        name = body.outputs[0].name
+        for _ in range(limits.MAX_GRAPH_DEPTH):
+            maker = made_by.get(name)
+            if maker is None or maker.op_type != "Identity" or not maker.inputs:
+                break
+            name = maker.inputs[0]
+        given = len(body.inputs) > 1 and name == body.inputs[1].name
+        maker = made_by.get(name)
+        return given or name in constants or (maker is not None and maker.op_type == "Constant")
+    return False
+
 
 def _size(size: int) -> str:
     power = len(str(min(size, 10**40))) - 1
     return f"{size / 2**30:.0f} GiB" if power < 15 else f"at least 10^{power} bytes"
-
-
-def _dims(fact: Fact) -> tuple[int, ...] | None:
-    """The fact's numbers as dimensions: integers, none negative."""
-    if fact.values is None:
-        return None
-    dims = tuple(int(v) for v in fact.values)
-    return None if any(d < 0 for d in dims) or len(dims) > limits.MAX_RANK else dims
-
-
-def _integer(value: Attribute, default: int) -> int:
-    return value if isinstance(value, int) else default
-
-
-def _broadcast(shapes: list[Shape]) -> Shape:
-    rank = max(map(len, shapes))
-    padded = [(1,) * (rank - len(s)) + s for s in shapes]
-    return tuple(_joint(dims) for dims in zip(*padded, strict=True))
-
-
-def _joint(dims: tuple[int | None, ...]) -> int | None:
-    numbers = [d for d in dims if d is not None]
-    if 0 in numbers:
-        return 0
-    largest = max(numbers, default=1)
-    return None if largest == 1 and None in dims else largest
-
-
-def _same(node: Node, inputs: Inputs) -> Fact:
-    """One output of the first input's shape and, for whole copies, values."""
-    first = inputs[0]
-    values = first.values if node.op_type in ("Identity", "Cast") else None
-    bits = first.bits
-    if node.op_type == "Cast":
-        bits = dtypes.bits(dtypes.numpy_name(_integer(node.attributes.get("to"), 0)))
-    return Fact(first.shape, first.least, bits, values)
-
-
-def _elementwise(node: Node, inputs: Inputs) -> Fact:
-    """Broadcast; small integer constants are computed for the four basic operators."""
-    bits = 8 if node.op_type in _LOGICAL else max(f.bits for f in inputs)
-    if any(f.shape is None for f in inputs):
-        return Fact(None, max(f.least for f in inputs) if all(f.least for f in inputs) else 0, bits)
-    shape = _broadcast([f.shape for f in inputs if f.shape is not None])
-    values = None
-    work = _ARITHMETIC.get(node.op_type)
-    if work and len(inputs) == 2 and all(f.values is not None for f in inputs):
-        a, b = inputs[0].values or (), inputs[1].values or ()
-        count = max(len(a), len(b))
-        if min(len(a), len(b)) in (1, count):
-            wide = zip(a * (count // max(len(a), 1)), b * (count // max(len(b), 1)), strict=True)
-            values = tuple(work(x, y) for x, y in wide)
-            if any(abs(v) > 2**63 for v in values):
-                values = None
-    return known_shape(shape, bits, values=values)
-
-
-def _shape(node: Node, inputs: Inputs) -> Fact:
-    shape = inputs[0].shape
-    if shape is None:
-        return UNKNOWN
-    start = _integer(node.attributes.get("start"), 0)
-    end = node.attributes.get("end")
-    part = shape[start:] if end is None else shape[start : _integer(end, len(shape))]
-    numbers = tuple(d for d in part if d is not None)
-    return Fact((len(part),), len(part), 64, numbers if len(numbers) == len(part) else None)
-
-
-def _filled(node: Node, inputs: Inputs) -> Fact:
-    """ConstantOfShape."""
-    dims = _dims(inputs[0])
-    value = node.attributes.get("value")
-    dtype = value.dtype if isinstance(value, Tensor) else 1
-    bits = dtypes.bits(dtypes.numpy_name(dtype))
-    return Fact(bits=bits) if dims is None else known_shape(dims, bits)
-
-
-def _expand(_: Node, inputs: Inputs) -> Fact:
-    dims = _dims(inputs[1])
-    first = inputs[0]
-    if dims is None:
-        return Fact(bits=first.bits)
-    shape = _broadcast([first.shape, dims]) if first.shape is not None else dims
-    return known_shape(shape, first.bits)
-
-
-def _tile(node: Node, inputs: Inputs) -> Fact:
-    repeats = _dims(inputs[1])
-    first = inputs[0]
-    if repeats is None or len(inputs) != 2:
-        return Fact(bits=first.bits)
-    if first.shape is None:
-        return Fact(None, first.least * math.prod(repeats), first.bits)
-    shape = tuple(
-        None if d is None and r == 1 else (1 if d is None else d) * r
-        for d, r in zip(first.shape, repeats, strict=True)
-    )
-    return known_shape(shape, first.bits)
-
-
-def _pad(node: Node, inputs: Inputs) -> Fact:
-    first = inputs[0]
-    pads: tuple[float, ...] | None = None
-    if len(inputs) > 1:
-        pads = inputs[1].values
-    else:
-        listed = node.attributes.get("pads", node.attributes.get("paddings"))
-        pads = listed if isinstance(listed, tuple) else None
-    axes_given = len(inputs) > 3 and bool(node.inputs[3])
-    if pads is None or axes_given or first.shape is None:
-        if pads is not None and max(pads, default=0) > 0:
-            return Fact(None, int(max(pads)), first.bits)
-        return Fact(bits=first.bits)
-    rank = len(first.shape)
-    if len(pads) != 2 * rank:
-        return Fact(bits=first.bits)
-    shape = tuple(
-        None if d is None and pads[i] + pads[i + rank] <= 0
-        else max(0, (1 if d is None else d) + int(pads[i] + pads[i + rank]))
-        for i, d in enumerate(first.shape)
-    )  # fmt: skip
-    return known_shape(shape, first.bits)
-
-
-def _range(_: Node, inputs: Inputs) -> Fact:
-    numbers = [f.values for f in inputs]
-    if any(v is None or len(v) != 1 for v in numbers):
-        return Fact(bits=inputs[0].bits)
-    start, limit, delta = (v[0] for v in numbers if v)
-    if not all(map(math.isfinite, (start, limit, delta))):
-        return Fact(bits=inputs[0].bits)
-    return known_shape((max(0, math.ceil((limit - start) / delta)),), inputs[0].bits)
-
-
-def _onehot(_: Node, inputs: Inputs) -> Fact:
-    depth = inputs[1].values
-    bits = inputs[2].bits
-    if depth is None or len(depth) != 1 or depth[0] < 0:
-        return Fact(bits=bits)
-    return Fact(None, inputs[0].least * int(depth[0]), bits)
-
-
-def _eye(node: Node, inputs: Inputs) -> Fact:
-    dtype = _integer(node.attributes.get("dtype"), 0)
-    bits = dtypes.bits(dtypes.numpy_name(dtype)) if dtype else inputs[0].bits
-    shape = inputs[0].shape
-    return Fact(bits=bits) if shape is None else known_shape(shape, bits)
-
-
-def _concat(node: Node, inputs: Inputs) -> Fact:
-    bits = max(f.bits for f in inputs)
-    shapes = [f.shape for f in inputs if f.shape is not None]
-    axis = _integer(node.attributes.get("axis"), 1)
-    whole = len(shapes) == len(inputs) and len({len(s) for s in shapes}) == 1
-    if not whole:
-        return Fact(None, sum(f.least for f in inputs), bits)
-    rank = len(shapes[0])
-    axis += rank if axis < 0 else 0
-    shape: list[int | None] = []
-    for i in range(rank):
-        along = [s[i] for s in shapes]
-        if i == axis:
-            free = any(d is None for d in along) and sum(d or 0 for d in along) == 0
-            shape.append(None if free else sum(1 if d is None else d for d in along))
-        else:
-            shape.append(next((d for d in along if d is not None), None))
-    values = None
-    if rank == 1 and all(f.values is not None for f in inputs):
-        joined = tuple(v for f in inputs for v in f.values or ())
-        values = joined if len(joined) <= limits.MAX_KNOWN_VALUES else None
-    fact = known_shape(tuple(shape), bits, values=values)
-    return Fact(fact.shape, max(fact.least, sum(f.least for f in inputs)), bits, values)
-
-
-def _matmul(_: Node, inputs: Inputs) -> Fact:
-    a, b = inputs[0].shape, inputs[1].shape
-    bits = max(f.bits for f in inputs[:2])
-    if a is None or b is None or len(a) < 2 or len(b) < 2:
-        return Fact(bits=bits)
-    batch = _broadcast([a[:-2], b[:-2]]) if len(a) > 2 or len(b) > 2 else ()
-    return known_shape((*batch, a[-2], b[-1]), bits)
-
-
-def _reshape(node: Node, inputs: Inputs) -> Fact:
-    """Reshape and friends: as many elements as before, in some other shape."""
-    first = inputs[0]
-    return Fact(None, first.least, first.bits, first.values)
-
-
-def _transpose(_: Node, inputs: Inputs) -> Fact:
-    return Fact(None, inputs[0].least, inputs[0].bits)
-
-
-def _resize(node: Node, inputs: Inputs) -> Fact:
-    """Resize and Upsample: sizes given outright, or scales times the input."""
-    first = inputs[0]
-    bits = first.bits
-    sizes = _dims(inputs[3]) if len(inputs) > 3 and node.inputs[3] else None
-    if sizes:
-        return known_shape(sizes, bits) if "axes" not in node.attributes else Fact(bits=bits)
-    at = 1 if len(inputs) < 3 else 2
-    scales: object = inputs[at].values if len(inputs) > at and node.inputs[at] else None
-    scales = scales or node.attributes.get("scales")
-    if not isinstance(scales, tuple) or not all(map(math.isfinite, scales)):
-        return Fact(bits=bits)
-    return Fact(None, int(first.least * math.prod(scales)) if min(scales) > 0 else 1, bits)
-
-
-def _space(node: Node, inputs: Inputs) -> Fact:
-    return Fact(None, inputs[0].least, inputs[0].bits)
-
-
-_ARITHMETIC: dict[str, Callable[[float, float], float]] = {
-    "Add": lambda a, b: a + b,
-    "Sub": lambda a, b: a - b,
-    "Mul": lambda a, b: a * b,
-}
-
-_LOGICAL = {"And", "Or", "Xor", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Not"}
-
-_BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Where", "Min", "Max", "Sum",
-                 "Mean", "And", "Or", "Xor", "Equal", "Greater", "Less", "GreaterOrEqual",
-                 "LessOrEqual", "BitShift")  # fmt: skip
-
-_UNARY = ("Identity", "Cast", "Abs", "Neg", "Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh",
-          "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Erf", "Gelu", "Softplus",
-          "Softsign", "HardSigmoid", "HardSwish", "Clip", "Softmax", "LogSoftmax", "Sign", "Sin",
-          "Cos", "Not", "Dropout", "BatchNormalization", "LayerNormalization", "CumSum",
-          "InstanceNormalization", "GroupNormalization")  # fmt: skip
-
-_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial",
-           "Bernoulli")  # fmt: skip
-
-_RULES: dict[str, Callable[[Node, Inputs], Fact]] = {
-    **dict.fromkeys(_BROADCASTING, _elementwise),
-    **dict.fromkeys(_UNARY, _same),
-    **dict.fromkeys(("Reshape", "Flatten", "Unsqueeze", "Squeeze"), _reshape),
-    **dict.fromkeys(("Transpose", "DepthToSpace", "SpaceToDepth"), _space),
-    "Shape": _shape,
-    "ConstantOfShape": _filled,
-    "Expand": _expand,
-    "Tile": _tile,
-    "Pad": _pad,
-    "Range": _range,
-    "OneHot": _onehot,
-    "EyeLike": _eye,
-    "Concat": _concat,
-    "MatMul": _matmul,
-    "Resize": _resize,
-    "Upsample": _resize,
-}

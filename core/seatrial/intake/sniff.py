@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 from .refusal import Refused
 
 #: Bytes to read from the start of a file, and from its end for archives.
@@ -38,26 +36,17 @@ def refuse_other_format(head: bytes, tail: bytes) -> None:
         raise Refused("is a Python pickle, which can run code; it is not opened", advice=_EXPORT)
 
 
-def describe_text(head: bytes, size: int) -> tuple[str, str]:
+def describe_other(head: bytes) -> tuple[str, str]:
     """Words and advice for a file that did not parse; ``("", "")`` when nothing fits."""
-    if len(head) >= 9 and head[8:9] == b"{" and _little(head) <= max(size, 100 * 2**20):
+    if len(head) >= 9 and head[8:9] == b"{":
         return "is a safetensors file: weights without a network", _EXPORT
-    if len(head) >= 9 and head[8:9] == b"{" and head[:8].endswith((b"\x7f", b"\xff")):
-        return "looks like a safetensors file with a false header length", _EXPORT
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:512].lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        return "is an HTML page, perhaps a login or error page", "download the model again"
-    if start.startswith(b"<?xml"):
-        return "is an XML file, not an ONNX model", _SOURCE
-    if start.startswith((b"{", b"[")):
-        return "is JSON text, not an ONNX model", "convert it to the binary form"
+    for beginnings, what, advice in _TEXTS:
+        if start.startswith(beginnings):
+            return what, advice
     if b"\0" not in head and _mostly_text(head):
         return "is a text file, not an ONNX model", "give the binary .onnx file"
     return "", ""
-
-
-def _little(head: bytes) -> int:
-    return int(struct.unpack("<Q", head[:8])[0])
 
 
 def _mostly_text(head: bytes) -> bool:
@@ -74,6 +63,14 @@ def _archive(data: bytes) -> tuple[str, str]:
         return "a NumPy archive of samples", "give it as --calibration or --test"
     return "a zip archive", "unpack it and give the .onnx file"
 
+
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
+
+_TEXTS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
+    (_HTML, "is an HTML page, perhaps a login or error page", "download the model again"),
+    ((b"<?xml",), "is an XML file, not an ONNX model", _SOURCE),
+    ((b"{", b"["), "is JSON text, not an ONNX model", "convert it to the binary form"),
+)
 
 _MAGIC = (
     (b"\x1f\x8b", 0, "gzip-compressed", "run gunzip on it"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from ..results import node_label
+from seatrial.results import node_label
+
 from . import limits
 from .model import Function, Graph, Model, Node
 from .refusal import Refused, quoted
@@ -20,39 +21,46 @@ class Placed(NamedTuple):
     """A node and where it is."""
 
     node: Node
-    index: int
+    position: int
     scope: str
     function: str
 
 
-def shown(name: str) -> str:
-    """A name as JSON and consoles can hold it: bytes that are not UTF-8 become ``\\xNN``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def place_nodes(model: Model) -> list[Placed]:
-    """Give every node of the model and its functions a label that no other node has."""
-    taken: set[str] = set()
-    placed: list[Placed] = []
+    """Give every node of the model and its functions a label that no other node has.
+
+    Raises:
+        Refused: labels beyond any reason, from long names around many nodes.
+    """
+    labels = _Labels()
     if model.graph:
-        placed.extend(_place(model.graph, "", "", taken))
+        labels.place(model.graph, "", "")
     for function in model.functions:
-        name = shown(f"{function.domain}::{function.name}")
-        function.label = f"{name}:{shown(function.overload)}" if function.overload else name
-        placed.extend(_place(function.body, function.label, function.label, taken))
-    return placed
+        name = f"{function.domain}::{function.name}"
+        function.label = f"{name}:{function.overload}" if function.overload else name
+        labels.place(function.body, function.label, function.label)
+    return labels.placed
 
 
-def _place(graph: Graph, scope: str, function: str, taken: set[str]) -> Iterator[Placed]:
-    for index, node in enumerate(graph.nodes):
-        label = node_label(shown(node.name), shown(node.op_type), index, scope)
-        while label in taken:
-            label = f"{label}#{index}"
-        taken.add(label)
-        node.label = label
-        yield Placed(node, index, scope, function)
-        for attribute, inner in node.graphs:
-            yield from _place(inner, f"{label}/{shown(attribute)}", function, taken)
+class _Labels:
+    def __init__(self) -> None:
+        self.placed: list[Placed] = []
+        self._taken: set[str] = set()
+        self._left = limits.MAX_LABELS
+
+    def place(self, graph: Graph, scope: str, function: str) -> None:
+        for index, node in enumerate(graph.nodes):
+            label = node_label(node.name, node.op_type, index, scope)
+            while label in self._taken:
+                label = f"{label}#{index}"
+            self._left -= len(label)
+            if self._left < 0:
+                raise Refused("has many nodes inside nodes of long names")
+            self._taken.add(label)
+            node.label = label
+            self.placed.append(Placed(node, index, scope, function))
+            for attribute, inner in node.graphs:
+                self.place(inner, f"{label}/{attribute}", function)
 
 
 class Wiring:
@@ -129,7 +137,7 @@ class Wiring:
                         self.unsorted = self.unsorted or node.label
             needs.append(producers)
         if late:
-            _refuse_cycle(graph, needs)
+            graph.order = _order(graph, needs)
         for value in graph.outputs:
             if value.name and value.name not in defined:
                 missing.setdefault(value.name, f"output of {graph.name}")
@@ -143,23 +151,31 @@ class Wiring:
             yield from self._open_names(inner).items()
 
 
-def _refuse_cycle(graph: Graph, needs: list[list[int]]) -> None:
-    """Kahn's order; what is left over lies on a cycle or behind one."""
+def _order(graph: Graph, needs: list[list[int]]) -> list[int]:
+    """Positions with producers first (Kahn's algorithm); refuses a cycle.
+
+    Args:
+        graph: for the labels.
+        needs: positions of the producers that each node reads.
+    """
     waiting = [len(set(n)) for n in needs]
     readers: list[list[int]] = [[] for _ in needs]
     for index, producers in enumerate(needs):
         for producer in set(producers):
             readers[producer].append(index)
-    ready = [i for i, count in enumerate(waiting) if not count]
-    done = 0
-    while ready:
-        done += 1
-        for reader in readers[ready.pop()]:
+    order = [i for i, count in enumerate(waiting) if not count]
+    for ready in order:
+        for reader in readers[ready]:
             waiting[reader] -= 1
             if not waiting[reader]:
-                ready.append(reader)
-    if done == len(needs):
-        return
+                order.append(reader)
+    if len(order) < len(needs):
+        _refuse_cycle(graph, needs, waiting)
+    return order
+
+
+def _refuse_cycle(graph: Graph, needs: list[list[int]], waiting: list[int]) -> NoReturn:
+    """Name a circle; a node that still waits lies on one or behind one."""
     at = next(i for i, count in enumerate(waiting) if count)
     path: dict[int, None] = {}
     while at not in path:

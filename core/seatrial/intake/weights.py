@@ -24,7 +24,7 @@ class Weights:
 
     nan: list[str] = field(default_factory=list)
     infinite: list[str] = field(default_factory=list)
-    zero: list[tuple[str, int]] = field(default_factory=list)
+    zero: list[str] = field(default_factory=list)
     complete: bool = True
 
 
@@ -66,7 +66,7 @@ class Screen:
         elif infinite:
             self.found.infinite.append(tensor.name)
         elif zero and count > 1:
-            self.found.zero.append((tensor.name, len(tensor.dims)))
+            self.found.zero.append(tensor.name)
 
     def _chunks(self, tensor: Tensor, piece: Piece | None) -> Iterator[bytes]:
         if piece is not None:
