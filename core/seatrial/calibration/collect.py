@@ -162,6 +162,9 @@ def _extremes(probe: Probe, outputs: Mapping[str, Any]) -> tuple[float, float] |
     high = float(outputs[probe.high].max())
     low = 0.0
     if probe.low:
-        low = -float(outputs[probe.low].max()) if probe.negated else float(outputs[probe.low].min())
-    finite = np.isfinite(outputs[probe.mean]).all() and np.isfinite(high) and np.isfinite(low)
+        value = outputs[probe.low]
+        low = -float(value.max()) if probe.channels else float(value.min())
+    finite = np.isfinite(high) and np.isfinite(low)
+    if probe.mean and not np.isfinite(outputs[probe.mean]).all():
+        finite = False
     return (low + 0.0, high) if finite else None

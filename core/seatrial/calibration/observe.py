@@ -13,12 +13,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seatrial.quantize import ops
 from seatrial.quantize.graph import Graph, captured, subgraphs
 from seatrial.quantize.units import non_negative
 from seatrial.reference import ReferenceSession, open_model, optimised
 
 #: Prefix of every name that this module adds.
 MARK = "seatrial_observed"
+
+#: Operators that give finite values for finite values, short of an overflow.
+SAFE = (ops.HEAVY | ops.LIGHT | ops.PASS | {"BatchNormalization", "Sub", "Sum", "Neg", "Pad"}) | {
+    "Cast",
+    "Constant",
+    "Dropout",
+    "Elu",
+    "Erf",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "Max",
+    "Min",
+    "PRelu",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceSum",
+    "Resize",
+    "Selu",
+    "Shape",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+}
 
 #: Above this many bytes of inline weights the optimised graph cannot be saved in one file.
 REORDER_BELOW = 1_800_000_000
@@ -32,15 +60,17 @@ class Probe:
         tensor: the observed tensor.
         high: output that holds its largest value (per channel or one in all).
         low: output that holds its smallest value, or ``""``.
-        negated: ``low`` holds the largest value of the negated tensor.
-        mean: output that is not finite if the tensor is not: maxima do not tell.
+        channels: of a tensor (N, C, H, W) whose C is known, else 0. With channels, ``low``
+            holds the largest value of the negated tensor.
+        mean: output that is NaN if an element is, or ``""`` where none can be: a maximum over
+            elements does not tell.
     """
 
     tensor: str
     high: str
-    mean: str
     low: str = ""
-    negated: bool = False
+    mean: str = ""
+    channels: int = 0
 
 
 def observed(graph: Graph, tensors: Iterable[str]) -> tuple[Any, tuple[Probe, ...]]:
@@ -56,11 +86,18 @@ def observed(graph: Graph, tensors: Iterable[str]) -> tuple[Any, tuple[Probe, ..
     model.CopyFrom(graph.model)
     probes, added = [], []
     producers = graph.producers()
-    for k, name in enumerate(tensors):
-        positive = non_negative(producers.get(name), graph)
-        probe, nodes = _statistics(model, name, graph.shape(name), k, positive)
+    names = list(tensors)
+    guarded = may_be_nan(graph, names)
+    for k, name in enumerate(names):
+        probe = Probe(
+            tensor=name,
+            high=f"{MARK}_high_{k}",
+            low="" if non_negative(producers.get(name), graph) else f"{MARK}_low_{k}",
+            mean=f"{MARK}_mean_{k}" if name in guarded else "",
+            channels=_channels(graph.shape(name)),
+        )
         probes.append(probe)
-        added += nodes
+        added += _statistics(model, probe)
     outputs = [o for p in probes for o in (p.high, p.low, p.mean) if o]
     nodes = _needed([*model.graph.node, *added], outputs)
     for part in (model.graph.node, model.graph.output, model.graph.value_info):
@@ -70,36 +107,55 @@ def observed(graph: Graph, tensors: Iterable[str]) -> tuple[Any, tuple[Probe, ..
     return model, tuple(probes)
 
 
-def _statistics(
-    model: Any, name: str, shape: tuple[int | None, ...] | None, k: int, positive: bool
-) -> tuple[Probe, list[Any]]:
-    import numpy as np
-    from onnx import helper, numpy_helper
+def may_be_nan(graph: Graph, tensors: Iterable[str]) -> set[str]:
+    """The observed tensors in which a NaN may show first.
 
-    high, low, mean = (f"{MARK}_{what}_{k}" for what in ("high", "low", "mean"))
-    channels = (shape[1] or 0) if shape is not None and len(shape) == 4 else 0
-    pooled = channels > 0
-    extra = {} if pooled else {"keepdims": 0}
-    kinds = ("GlobalMaxPool", "GlobalAveragePool") if pooled else ("ReduceMax", "ReduceMean")
-    maximum, average = kinds
-    nodes = [
-        helper.make_node(maximum, [name], [high], name=high, **extra),
-        helper.make_node(average, [name], [mean], name=mean, **extra),
-    ]
-    if positive:
-        return Probe(name, high, mean), nodes
-    if not pooled:
-        nodes.append(helper.make_node("ReduceMin", [name], [low], name=low, keepdims=0))
-        return Probe(name, high, mean, low), nodes
-    weight, flipped = f"{MARK}_minus_{channels}", f"{MARK}_flipped_{k}"
+    The caller looks at every element of the inputs. From finite values the operators of
+    :data:`SAFE` make no NaN (a value beyond float32 shows as an infinity in some maximum), so
+    NaNs have to be looked for only behind all other operators, up to the next observed tensor.
+    """
+    wanted = set(tensors)
+    guarded: set[str] = set()
+    tainted: set[str] = set()
+    for node in graph.nodes:
+        safe = node.op_type in SAFE and not node.domain
+        if safe and not tainted.intersection(reads(node)):
+            continue
+        for name in node.output:
+            (guarded if name in wanted else tainted).add(name)
+    return guarded
+
+
+def _channels(shape: tuple[int | None, ...] | None) -> int:
+    return (shape[1] or 0) if shape is not None and len(shape) == 4 else 0
+
+
+def _statistics(model: Any, probe: Probe) -> list[Any]:
+    """The nodes that compute what a probe names."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    if not probe.channels:
+        kinds = {"ReduceMax": probe.high, "ReduceMin": probe.low, "ReduceMean": probe.mean}
+        return [_reduce(op, probe.tensor, out, keepdims=0) for op, out in kinds.items() if out]
+    nodes = [_reduce("GlobalMaxPool", probe.tensor, probe.high)]
+    if probe.mean:
+        nodes.append(_reduce("GlobalAveragePool", probe.tensor, probe.mean))
+    if not probe.low:
+        return nodes
+    weight, flipped = f"{MARK}_minus_{probe.channels}", f"{probe.low}_negated"
     if all(t.name != weight for t in model.graph.initializer):
-        minus = np.full((channels, 1, 1, 1), -1, np.float32)
+        minus = np.full((probe.channels, 1, 1, 1), -1, np.float32)
         model.graph.initializer.append(numpy_helper.from_array(minus, weight))
-    nodes += [
-        helper.make_node("Conv", [name, weight], [flipped], name=flipped, group=channels),
-        helper.make_node("GlobalMaxPool", [flipped], [low], name=low),
-    ]
-    return Probe(name, high, mean, low, negated=True), nodes
+    negate = _reduce("Conv", probe.tensor, flipped, group=probe.channels)
+    negate.input.append(weight)
+    return [*nodes, negate, _reduce("GlobalMaxPool", flipped, probe.low)]
+
+
+def _reduce(op_type: str, source: str, result: str, **attributes: int) -> Any:
+    import onnx
+
+    return onnx.helper.make_node(op_type, [source], [result], name=result, **attributes)
 
 
 def _needed(nodes: Sequence[Any], outputs: Iterable[str]) -> list[Any]:
