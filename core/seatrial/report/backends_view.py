@@ -20,8 +20,8 @@ def show(result: BackendsResult, stream: TextIO) -> None:
     page = Page(stream)
     if not result.rows:
         page.line("no backend is installed", indent=0)
+    page.sheet(_backends(result))
     page.sheet(_targets(result))
-    _packages(page, result)
     _problems(page, result)
     usable = [t.target for row in result.rows for t in row.targets if t.usable]
     page.commands([f"seatrial check MODEL.onnx -b {usable[0]}"] if usable else ["seatrial demo"])
@@ -48,14 +48,12 @@ def _targets(result: BackendsResult) -> Sheet:
                 (
                     safe(target.target, NAME) + marks,
                     _usable(target),
-                    safe(target.title, 40),
+                    safe(target.title, 60),
                     target.kind.value,
-                    safe(_versions(target), 60),
                 )
             )
-    heads = columns("target|usable|what| ?kind|versions")
-    notes = ["* run when no target is named"] if rows else []
-    return Sheet("Targets", heads, rows, notes)
+    notes = ["* run when no target is named"]
+    return Sheet("Targets", columns("target|usable|what|kind"), rows, notes)
 
 
 def _usable(target: TargetRow) -> str:
@@ -64,23 +62,29 @@ def _usable(target: TargetRow) -> str:
     return {True: "yes", False: "no", None: "not asked"}[target.usable]
 
 
-def _versions(target: TargetRow) -> str:
-    return ", ".join(f"{name} {version}" for name, version in sorted(target.versions.items()))
-
-
-def _packages(page: Page, result: BackendsResult) -> None:
+def _backends(result: BackendsResult) -> Sheet:
     rows: list[tuple[str, ...]] = [
         (
             safe(row.backend, NAME),
             safe(f"{row.dist} {row.version}", 40),
             safe(row.contract, 12),
             str(len(row.hooks)) if row.hooks else "-",
+            safe(_versions(row), 160),
             safe(row.hardware_run, 40),
         )
         for row in result.rows
     ]
-    heads = columns("backend|package|contract| >hooks| ?last run on hardware")
-    page.sheet(Sheet("Backends", heads, rows))
+    heads = columns("backend|package|contract| >hooks|versions| ?last run on hardware")
+    return Sheet("Backends", heads, rows)
+
+
+def _versions(row: BackendRow) -> str:
+    """Toolchain versions over all targets of a backend."""
+    found: dict[str, str] = {}
+    for target in row.targets:
+        found.update(target.versions)
+    listed = (safe(f"{name} {version}", 28) for name, version in sorted(found.items()))
+    return ", ".join(listed) or "-"
 
 
 def _problems(page: Page, result: BackendsResult) -> None:

@@ -23,6 +23,8 @@ NARROW = 96
 
 #: Columns whose cells are all this short are never wrapped.
 UNBROKEN = 18
+#: The same for the first column, which holds names.
+UNBROKEN_NAME = 30
 
 #: A head over a line, two spaces between columns.
 _RULED = box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
@@ -83,6 +85,7 @@ class Page:
         self._stream = stream
         self._console = console(stream)
         self._console.begin_capture()
+        self._begun = False
 
     @property
     def width(self) -> int:
@@ -95,11 +98,14 @@ class Page:
 
     def line(self, *parts: str | tuple[str, str], indent: int = 2) -> None:
         """One paragraph of text and ``(text, style)`` parts; wrapped lines keep the indent."""
+        self._begun = True
         self._console.print(Padding(Text.assemble(*parts), (0, 0, 0, indent)))
 
     def space(self) -> None:
-        """An empty line."""
-        self._console.print()
+        """An empty line, but not at the top."""
+        if self._begun:
+            self._console.print()
+        self._begun = True
 
     def heading(self, title: str, note: str = "") -> None:
         """A heading with an empty line above it."""
@@ -136,7 +142,9 @@ class Page:
         shown = [
             i for i, column in enumerate(sheet.columns) if self.width >= NARROW or not column.wide
         ]
-        table = Table(box=_RULED, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        table = Table(
+            box=_RULED, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, border_style="dim"
+        )
         for i in shown:
             column = sheet.columns[i]
             longest = max(len(row[i]) for row in sheet.rows)
@@ -145,7 +153,7 @@ class Page:
                 justify="right" if column.right else "left",
                 overflow="fold",
                 header_style="dim",
-                no_wrap=longest <= UNBROKEN,
+                no_wrap=longest <= (UNBROKEN if i else UNBROKEN_NAME),
             )
         for row in sheet.rows:
             table.add_row(*(_cell(row[i]) for i in shown))
