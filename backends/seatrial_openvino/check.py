@@ -105,7 +105,7 @@ def place(
     for name, where in (devices or {}).items():
         label = names.label(name)
         # a node is on the target only if all of its operations are
-        if label and (on.get(label, device) == device):
+        if label and on.get(label, device).partition(".")[0] == device:
             on[label] = where
     return tuple(
         NodePlacement(
