@@ -41,11 +41,8 @@ def honest(report: r.CompileReport) -> r.CompileReport:
     target: a node placed elsewhere makes it ``partial``, a build that was never made ``unknown``.
     """
     verdict = report.verdict
-    elsewhere = [
-        p
-        for p in (*report.placements, *report.findings)
-        if p.placement in (r.Placement.FALLBACK, r.Placement.NOWHERE)
-    ]
+    places = [p.placement for p in report.placements] + [f.placement for f in report.findings]
+    elsewhere = {r.Placement.FALLBACK, r.Placement.NOWHERE} & set(places)
     if verdict is r.Verdict.SUPPORTED and elsewhere:
         verdict = r.Verdict.PARTIAL
     if verdict in (r.Verdict.SUPPORTED, r.Verdict.PARTIAL) and report.depth is r.Depth.PARSE:

@@ -58,13 +58,12 @@ def _check(trial: Trial, options: CheckOptions) -> Report:
     with trial.stage("compile", 3, 3):
         for state in trial.targets:
             trial.progress("compile", state.id)
-            compile_stage.check_target(
-                trial,
-                state,
-                shapes=options.shapes,
-                int8_form=forms,
-                budget_s=budget,
+            shapes = options.shapes
+            compile_stage.check_float(trial, state, shapes=shapes, budget_s=budget)
+            compile_stage.check_int8(
+                trial, state, forms, shapes=shapes, structure_only=True, budget_s=budget
             )
+            compile_stage.finish(state)
     data = new("check", command_line=options.command_line)
     data["model"] = document.model_row(trial.model)
     data["targets"] = [document.target_row(t) for t in trial.targets]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
@@ -19,45 +19,97 @@ if TYPE_CHECKING:
 Int8Form = Callable[["TargetState"], "tuple[r.Ref | None, str]"]
 
 
-def check_target(
+def check_float(
     trial: Trial,
     state: TargetState,
     *,
     shapes: Mapping[str, tuple[int, ...]],
-    int8_form: Int8Form | None,
-    structure_only: bool = True,
     budget_s: float | None = None,
 ) -> None:
-    """Fill the ``claimed`` and ``built`` columns of one target.
+    """Ask tables and the compiler about the model as it is; the answers go to ``state.facts``.
 
     Args:
         trial: the command at work.
-        state: the target; what is learnt goes to ``state.facts``.
+        state: the target.
         shapes: static shapes the user gave, or that the samples have.
-        int8_form: gives the Q/DQ form of the model, ``None``: INT8 is not asked for.
-        structure_only: the Q/DQ form carries ranges that nobody measured.
-        budget_s: no deeper step is begun after this many seconds.
+        budget_s: the compiler is given no more seconds than this.
     """
-    started = time.monotonic()
     ref = trial.model.ref
     request = _request(trial, state, ref, "fp32", shapes)
     static = _static(trial, state, request)
     state.facts["claimed"] = built.claimed(static)
+    state.facts["columns"] = {"fp32": None, "int8": None}
+    state.facts["findings"] = []
     if not state.usable:
+        return
+    outcome = trial.call(state, "seatrial_compile_check", request, [ref], timeout_s=_left(budget_s))
+    trial.blame(state, outcome.fault)
+    outcome = _honest(outcome)
+    report = outcome.result
+    _add(state, "fp32", report.findings if report else ())
+    _add(state, "fp32", built.disagreements(static, report))
+    column = built.column(outcome, precision="FP32", artifact=_artifact(trial, outcome))
+    state.facts["columns"]["fp32"] = column
+
+
+def check_int8(
+    trial: Trial,
+    state: TargetState,
+    int8_form: Int8Form,
+    *,
+    shapes: Mapping[str, tuple[int, ...]],
+    structure_only: bool,
+    budget_s: float | None = None,
+) -> None:
+    """Ask the compiler about the Q/DQ form of the model.
+
+    Args:
+        trial: the command at work.
+        state: the target, after :func:`check_float`.
+        int8_form: gives the Q/DQ form, or the reason why there is none.
+        shapes: static shapes.
+        structure_only: the Q/DQ form carries ranges that nobody measured.
+        budget_s: not begun after the float build took this many seconds.
+    """
+    first = state.facts["columns"]["fp32"]
+    if first is None or first["fault"] is not None:
+        return
+    spent = first["seconds"] or 0.0
+    if budget_s is not None and spent > budget_s:
+        note = f"not asked: the float build took {spent:.0f} s of {budget_s:.0f} s (--deep goes on)"
+        ref = None
+    else:
+        ref, note = int8_form(state)
+    outcome = None
+    if ref is not None:
+        request = _request(trial, state, ref, "int8", shapes)
+        left = _left(budget_s, spent)
+        outcome = trial.call(state, "seatrial_compile_check", request, [ref], timeout_s=left)
+        trial.blame(state, outcome.fault)
+        outcome = _honest(outcome)
+        _add(state, "int8", outcome.result.findings if outcome.result else ())
+    state.facts["columns"]["int8"] = built.column(
+        outcome,
+        precision="INT8",
+        structure_only=structure_only,
+        artifact=_artifact(trial, outcome) if outcome is not None else None,
+        note=note,
+    )
+
+
+def finish(state: TargetState) -> None:
+    """Put the built column together."""
+    columns = state.facts.get("columns")
+    if columns is None or columns["fp32"] is None:
         state.facts["built"] = None
         return
-    fp32 = trial.call(state, "seatrial_compile_check", request, [ref], timeout_s=_left(budget_s))
-    state.blame(fp32.fault)
-    report = _honest(fp32)
-    findings = [("fp32", f) for f in (report.findings if report else ())]
-    findings += [("fp32", f) for f in built.disagreements(static, report)]
-    first = built.column(fp32, precision="FP32", artifact=_artifact(trial, fp32))
-    second = None
-    if int8_form is not None:
-        spent = time.monotonic() - started
-        second, more = _int8(trial, state, int8_form, shapes, structure_only, budget_s, spent)
-        findings += [("int8", f) for f in more]
-    state.facts["built"] = built.assemble(first, second, findings)
+    state.facts["built"] = built.assemble(
+        columns["fp32"], columns["int8"], state.facts["findings"]
+    )
+
+
+def _add(state: TargetState, precision: str, findings: Iterable[r.Finding]) -> None:
+    state.facts["findings"] += [(precision, finding) for finding in findings]
 
 
 def _static(trial: Trial, state: TargetState, request: r.CheckRequest) -> r.StaticReport | None:
@@ -68,41 +120,6 @@ def _static(trial: Trial, state: TargetState, request: r.CheckRequest) -> r.Stat
         state.facts["static_fault"] = outcome.fault
     result: r.StaticReport | None = outcome.result
     return result
-
-
-def _int8(
-    trial: Trial,
-    state: TargetState,
-    int8_form: Int8Form,
-    shapes: Mapping[str, tuple[int, ...]],
-    structure_only: bool,
-    budget_s: float | None,
-    spent_s: float,
-) -> tuple[dict[str, Any], tuple[r.Finding, ...]]:
-    """The INT8 half of the built column."""
-
-    def empty(note: str) -> tuple[dict[str, Any], tuple[r.Finding, ...]]:
-        column = built.column(None, precision="INT8", structure_only=structure_only, note=note)
-        return column, ()
-
-    if budget_s is not None and spent_s > budget_s:
-        return empty(f"not asked: the float build took {spent_s:.0f} s of {budget_s:.0f} s; --deep")
-    ref, why_not = int8_form(state)
-    if ref is None:
-        return empty(why_not)
-    request = _request(trial, state, ref, "int8", shapes)
-    left = _left(budget_s, spent_s)
-    outcome = trial.call(state, "seatrial_compile_check", request, [ref], timeout_s=left)
-    state.blame(outcome.fault)
-    report = _honest(outcome)
-    column = built.column(
-        outcome,
-        precision="INT8",
-        structure_only=structure_only,
-        artifact=_artifact(trial, outcome),
-        note=why_not,
-    )
-    return column, report.findings if report else ()
 
 
 def _request(
@@ -121,11 +138,11 @@ def _request(
     )
 
 
-def _honest(outcome: Outcome[r.CompileReport]) -> r.CompileReport | None:
-    """Correct a verdict that the plugin's own evidence does not bear; kept in the outcome."""
-    if outcome.result is not None:
-        outcome.result = built.honest(outcome.result)
-    return outcome.result
+def _honest(outcome: Outcome[r.CompileReport]) -> Outcome[r.CompileReport]:
+    """The outcome with a verdict that the plugin's own evidence bears."""
+    if outcome.result is None:
+        return outcome
+    return dataclasses.replace(outcome, result=built.honest(outcome.result))
 
 
 def _artifact(trial: Trial, outcome: Outcome[r.CompileReport]) -> dict[str, Any] | None:

@@ -92,6 +92,8 @@ class Trial:
         self.threads = 0
         #: samples per inference: the model's fixed batch, else 1
         self.batch = 1
+        #: samples in the store that layout proof and benchmark are fed from
+        self.samples_count = 0
 
     def __enter__(self) -> Trial:
         self.runner.__enter__()

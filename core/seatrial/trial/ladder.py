@@ -108,7 +108,9 @@ def _reference_rungs(
 ) -> tuple[list[lr.Rung], list[r.Fault]]:
     found: list[lr.Rung] = []
     faults: list[r.Fault] = []
-    models = [(lr.ONNX_FP32, None, trial.model.ref, "all", "FP32")]
+    models: list[tuple[str, str | None, r.Ref, str, str]] = []
+    if not trial.model.facts.has_qdq:
+        models.append((lr.ONNX_FP32, None, trial.model.ref, "all", "FP32"))
     for portable in portables:
         if portable.chosen is not None and portable.chosen.ref is not None:
             ref = portable.chosen.ref

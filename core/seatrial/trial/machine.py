@@ -11,16 +11,29 @@ from seatrial.report import rows
 #: their toolchains' versions themselves when they are probed.
 PACKAGES = ("numpy", "onnx", "onnxruntime", "pillow", "pluggy", "torch", "onnxscript")
 
+#: CPU flags that change which kernels run; the other hundred tell nothing here.
+TELLING = (
+    *("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl"),
+    *("avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
+    *("asimddp", "i8mm", "bf16", "sve", "sve2"),
+)
+
 
 def environment_row() -> rows.Row:
     """Versions, processor and platform."""
-    from seatrial.benchmark.machine import cpu
+    from seatrial.benchmark.machine import machine
 
+    here = machine()
     return rows.environment(
         seatrial=metadata.version("seatrial"),
         python=platform.python_version(),
         platform=platform.platform(),
-        cpu=cpu(),
+        cpu={
+            "model": here.model,
+            "flags": [f for f in here.flags if f in TELLING],
+            "cores": here.cores,
+            "governor": here.governor,
+        },
         packages=packages(),
     )
 

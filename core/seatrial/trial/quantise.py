@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
-from seatrial.calibration.table import RangesRequest
+from seatrial.calibration.types import RangesRequest
 from seatrial.codec import encode
+from seatrial.errors import UserError
 from seatrial.quantize import bakeoff
 from seatrial.quantize.schemes import candidate_name, scheme
 from seatrial.quantize.types import InsertRequest, Score, ScoreRequest
@@ -151,11 +152,14 @@ def measure_ranges(trial: Trial, store: r.Ref) -> Made | r.Ref:
 
 
 def insert(trial: Trial, request: InsertRequest) -> Made:
-    """Run the core's Q/DQ insertion."""
+    """Run the core's Q/DQ insertion; a model that it refuses is no fault and no end."""
     refs = [request.model, *([request.ranges] if request.ranges else [])]
-    outcome = trial.runner.task(
-        "seatrial.quantize.child:insert", request, refs=refs, limits=trial.limits()
-    )
+    try:
+        outcome = trial.runner.task(
+            "seatrial.quantize.child:insert", request, refs=refs, limits=trial.limits()
+        )
+    except UserError as error:
+        return Made(None, why_not=error.line())
     result = outcome.result
     if result is None:
         return Made(None, fault=outcome.fault)

@@ -1,0 +1,124 @@
+"""``backends`` and ``init``: what is here, and a configuration to begin with."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from pathlib import Path
+
+from seatrial import data, intake, registry
+from seatrial.options import (
+    BackendRow,
+    BackendsOptions,
+    BackendsResult,
+    InitOptions,
+    InitResult,
+    Progress,
+    TargetRow,
+)
+from seatrial.registry import Plugin
+from seatrial.trial.context import Trial, configured
+from seatrial.trial.machine import packages
+from seatrial.trial.targets import TargetState, probe, survey
+
+
+def backends(options: BackendsOptions, progress: Progress) -> BackendsResult:
+    """Describe, and unless told otherwise probe, every target of every backend."""
+    config = configured(options.config, {})
+    with (
+        tempfile.TemporaryDirectory(prefix="seatrial-backends-") as folder,
+        Trial(
+            "backends", Path(folder), jobs=options.jobs, config=config, progress=progress
+        ) as trial,
+    ):
+        plugins = registry.discover()
+        trial.targets = survey(trial.runner, plugins, every=True)
+        if options.probe:
+            probe(trial.runner, trial.targets)
+        found = tuple(_backend(p, [t for t in trial.targets if t.plugin == p]) for p in plugins)
+    return BackendsResult(rows=found, lock=_lock(found))
+
+
+def _backend(plugin: Plugin, states: list[TargetState]) -> BackendRow:
+    first = states[0] if states else None
+    described = first.description if first else None
+    broken = first is not None and first.target is None
+    return BackendRow(
+        backend=plugin.id,
+        dist=plugin.dist,
+        version=plugin.version,
+        contract=first.contract if first else "",
+        title=described.title if described else "",
+        vendor=described.vendor if described else "",
+        docs=described.docs if described else "",
+        hardware_run=described.hardware_run if described else "",
+        hooks=first.hooks if first else (),
+        problem=plugin.problem,
+        install_hint=described.install_hint if described else "",
+        fault=first.fault if first and broken and not plugin.problem else None,
+        targets=tuple(_target(s) for s in states if s.target is not None),
+    )
+
+
+def _target(state: TargetState) -> TargetRow:
+    target, found = state.target, state.availability
+    if target is None:
+        raise ValueError(f"{state.id} was not described")
+    return TargetRow(
+        target=state.id,
+        title=target.title,
+        kind=target.kind,
+        default=target.default,
+        machine_class=target.machine_class,
+        usable=found.usable if found else None,
+        reason=found.reason if found else "",
+        install_hint=(found.install_hint if found else "") or target.install_hint,
+        versions=found.versions if found else {},
+        devices=found.devices if found else (),
+        instruction_sets=found.instruction_sets if found else (),
+        fault=state.fault,
+    )
+
+
+def _lock(found: tuple[BackendRow, ...]) -> dict[str, str]:
+    """Versions by name: packages, plugin distributions, and what the probes told."""
+    lock = dict(packages())
+    for row in found:
+        if row.dist:
+            lock[row.dist] = row.version
+        for target in row.targets:
+            lock.update(target.versions)
+    return dict(sorted(lock.items()))
+
+
+def init(options: InitOptions, progress: Progress) -> InitResult:
+    """Guess the input contract from model and data, and write it down with every doubt.
+
+    Raises:
+        UserError: the model or the data is refused, or the file exists already.
+    """
+    from seatrial import init as room
+
+    out = Path(options.out or "seatrial.toml")
+    source = data.parse(options.data, subject="--data") if options.data else None
+    with (
+        tempfile.TemporaryDirectory(prefix="seatrial-init-") as folder,
+        Trial(
+            "init", Path(folder), jobs=options.jobs, config=configured("", {}), progress=progress
+        ) as trial,
+    ):
+        trial.admitted = intake.admit(Path(options.model), trial.workspace)
+        result = room.run(
+            trial.runner,
+            Path(options.model),
+            trial.model,
+            source,
+            out,
+            options.force,
+        )
+    return result
+
+
+def words(*parts: str) -> str:
+    """A command line, quoted to be pasted."""
+    return shlex.join(parts)
