@@ -60,7 +60,7 @@ def _judge(request: JudgeRequest, job: Job) -> JudgeResult:
     for k, (rung, outputs) in enumerate(zip(request.rungs, stores, strict=True)):
         job.progress(f"judging {rung.rung} {rung.target or ''}".strip(), k / len(request.rungs))
         own = match(outputs, names)[0]
-        sweeps.append(Sweep(rung, outputs, task, labels, own, test.groups))
+        sweeps.append(Sweep(rung, outputs, task, labels, names=own, groups=test.groups))
     noise = [_noise(sweep, job, test, task) for sweep in sweeps]
     judged = _Judged(request, task, test, labels)
     comparisons = [
@@ -155,7 +155,7 @@ def _noise(sweep: Sweep, job: Job, test: Samples, task: Task) -> int:
     least = -1
     for ref in sweep.rung.noise:
         outputs = _outputs(sweep.rung, job.path(ref), test)
-        again = Sweep(sweep.rung, outputs, task, None, sweep.names)
+        again = Sweep(sweep.rung, outputs, task, None, names=sweep.names)
         same = _agreed(sweep, again)
         least = same if least < 0 else min(least, same)
     return least

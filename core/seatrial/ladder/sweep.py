@@ -45,6 +45,7 @@ class Sweep:
         samples: Samples,
         task: Task,
         labels: Sequence[Any] | None,
+        *,
         names: Mapping[str, str],
         groups: Sequence[str] = (),
     ) -> None:

@@ -1,0 +1,115 @@
+"""Does it keep the promised latency and memory?
+
+A latency ships when the upper end of the quantile's 95 % interval is within the limit and does
+not ship when the lower end is beyond it. Latency on an emulated or simulated machine is nobody's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seatrial.benchmark.records import Timing
+from seatrial.options import LatencyLimit
+from seatrial.report import rows
+
+from .accurate import simulated
+from .compiles import INT8_NAMES, fault_text
+from .records import DO_NOT_SHIP, NOT_ASKED, NOT_PROVEN, SHIP, Case, Part, worst
+
+#: Timed calls below which the upper end of a 95 % interval does not exist.
+_LEAST_CALLS = {"p50": 6, "p90": 36, "p99": 368}
+
+
+def fast(case: Case) -> Part:
+    """The answer of the part ``fast``; not asked without a limit on latency or memory."""
+    sla = case.sla
+    if sla.max_latency is None and sla.max_memory_mb is None:
+        return Part(answer=NOT_ASKED)
+    timing = shipping(case)
+    said: list[tuple[str, str, str]] = []
+    missing: list[str] = []
+    if timing is None or timing.n == 0:
+        said.append(_untimed(case, timing))
+        missing.append("a benchmark of the artefact that ships")
+    else:
+        if sla.max_latency is not None:
+            said.append(_latency(timing, sla.max_latency))
+        if sla.max_memory_mb is not None:
+            said.append(_memory(timing, sla.max_memory_mb))
+        said += _caps(case, timing)
+    return Part(
+        answer=worst(tuple(answer for answer, _, _ in said)),
+        reasons=tuple(
+            _reason(case, code, text, "info" if answer == SHIP else "error")
+            for answer, code, text in said
+        )
+        + tuple(_reason(case, "latency.disturbed", t, "warning") for t in case.run.disturbances),
+        missing=tuple(missing),
+    )
+
+
+def shipping(case: Case) -> Timing | None:
+    """The timing of the artefact that ships, the fastest when there are several layouts."""
+
+    def median(timing: Timing) -> float:
+        return timing.quantiles["p50"].value if timing.n else float("inf")
+
+    fits = [t for t in case.timings if (t.facts.precision.upper() in INT8_NAMES) == case.run.int8]
+    return min(fits, key=median, default=None)
+
+
+def _reason(case: Case, code: str, text: str, level: str) -> dict[str, Any]:
+    return rows.reason(code, text, part="fast", target=case.target["target"], level=level)
+
+
+def _untimed(case: Case, timing: Timing | None) -> tuple[str, str, str]:
+    name = "INT8" if case.run.int8 else "float"
+    text = f"the {name} artefact was not timed"
+    fault = case.target["fault"]
+    if timing is not None and timing.fault is not None:
+        text += f": {timing.fault.stage} {timing.fault.kind.value}: {timing.fault.reason}"
+    elif fault is not None:
+        text += f": {fault_text(fault)}"
+    return NOT_PROVEN, "latency.not-run", text
+
+
+def _latency(timing: Timing, limit: LatencyLimit) -> tuple[str, str, str]:
+    name = limit.quantile
+    found = timing.quantiles.get(name)
+    if found is None:
+        return NOT_PROVEN, "latency.limit", f"{name} was not measured"
+    if found.high is None:
+        few = _LEAST_CALLS.get(name, 0)
+        text = (
+            f"{name} is {found.value:.3g} ms, but {timing.n} calls do not bound it from above "
+            f"({few} are the least); the limit is {limit.ms:g} ms"
+        )
+        late = found.low is not None and found.low > limit.ms
+        return (DO_NOT_SHIP if late else NOT_PROVEN), "latency.limit", text
+    low = found.low if found.low is not None else 0.0
+    text = (
+        f"{name} is {found.value:.3g} ms (95 % interval {low:.3g} to {found.high:.3g}, "
+        f"{timing.n} calls in {len(timing.rounds)} rounds); the limit is {limit.ms:g} ms"
+    )
+    answer = SHIP if found.high <= limit.ms else DO_NOT_SHIP if low > limit.ms else NOT_PROVEN
+    return answer, "latency.limit", text
+
+
+def _memory(timing: Timing, limit: float) -> tuple[str, str, str]:
+    if timing.peak_rss_mb is None:
+        return NOT_PROVEN, "memory.limit", "peak memory was not measured"
+    text = f"peak memory is {timing.peak_rss_mb:.0f} MB; the limit is {limit:g} MB"
+    return (SHIP if timing.peak_rss_mb <= limit else DO_NOT_SHIP), "memory.limit", text
+
+
+def _caps(case: Case, timing: Timing) -> list[tuple[str, str, str]]:
+    """What keeps an answer from SHIP however good the numbers look."""
+    found = []
+    where = (case.target["ran"] or {}).get("where")
+    if timing.facts.emulated or "emulated" in (case.target["kind"], where):
+        text = "latency on an emulated machine is not that machine's"
+        found.append((NOT_PROVEN, "latency.emulated", text))
+    if simulated(case.target):
+        text = "latency in a simulator is not the device's"
+        found.append((NOT_PROVEN, "target.simulator", text))
+    return found

@@ -1,0 +1,134 @@
+"""The verdict of a target and of a run: pure functions of what the report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from seatrial.benchmark.machine import INT8_SETS
+from seatrial.report import rows
+
+from .accurate import accurate, simulated
+from .compiles import compiles
+from .fast import fast
+from .records import (
+    DO_NOT_SHIP,
+    NOT_ASKED,
+    NOT_PROVEN,
+    ORDER,
+    PARTS,
+    SHIP,
+    Case,
+    Circumstances,
+    Part,
+    Verdict,
+    worst,
+)
+
+_LEVELS = ("error", "warning", "info")
+
+
+def judge_target(case: Case) -> Verdict:
+    """The verdict of one target: the worst of its parts."""
+    parts: dict[str, Part] = dict(
+        zip(PARTS, (compiles(case), accurate(case), fast(case)), strict=True)
+    )
+    answers = {name: part.answer for name, part in parts.items()}
+    verdict = worst(tuple(answers.values()))
+    reasons = [reason for part in parts.values() for reason in part.reasons]
+    if verdict == SHIP and simulated(case.target):
+        verdict = NOT_PROVEN
+    reasons += _bounds(case, answers)
+    return Verdict(
+        verdict=verdict,
+        answers=answers,
+        reasons=tuple(sorted(reasons, key=lambda r: _LEVELS.index(r["level"]))),
+        missing=tuple(dict.fromkeys(m for part in parts.values() for m in part.missing)),
+        decides=decides(case),
+        faulted=case.target["fault"] is not None,
+    )
+
+
+def decides(case: Case) -> bool:
+    """Whether a target counts: one that cannot be used counts only if the user named it."""
+    target = case.target
+    if target["target"] in case.run.named:
+        return True
+    usable = target["availability"] is not None and target["availability"]["usable"]
+    return bool(target["decides"] and usable)
+
+
+def _bounds(case: Case, answers: dict[str, str]) -> list[dict[str, Any]]:
+    """Which machines the verdict holds for, where it runs on a CPU."""
+    target, availability = case.target, case.target["availability"] or {}
+    sets = {str(s).lower() for s in availability.get("instruction_sets", ())}
+    if not sets:
+        return []
+    found = []
+    held = target["machine_class"] or "this class of machine"
+    text = f"holds for {held}"
+    dots = [name for flag, name in INT8_SETS.items() if sets & {flag, name.lower()}]
+    if case.run.int8 and dots and answers["accurate"] == SHIP:
+        text += (
+            f"; INT8 ran with {dots[0]}: not proven for CPUs without it, which round and saturate "
+            "differently (run the target's lesser variants)"
+        )
+    found.append(rows.reason("target.machine-class", text, target=target["target"], level="info"))
+    return found
+
+
+def judge_run(verdicts: Sequence[tuple[str, Verdict]], run: Circumstances) -> Verdict:
+    """The verdict of a run: that of the worst target that decides.
+
+    Args:
+        verdicts: with the target's name.
+        run: what holds for all targets.
+    """
+    deciding = [(name, v) for name, v in verdicts if v.decides]
+    reasons: list[dict[str, Any]] = []
+    if run.interrupted:
+        text = "the run was interrupted before everything was measured"
+        reasons.append(rows.reason("run.interrupted", text))
+    if not deciding:
+        text = "no target decides: none can be used here and none was named"
+        reasons.append(rows.reason("run.no-target", text))
+        answers = dict.fromkeys(PARTS, NOT_ASKED)
+        return Verdict(
+            verdict=NOT_PROVEN,
+            answers=answers,
+            reasons=tuple(reasons),
+            missing=("a target that can be used here",),
+        )
+    verdict = worst(tuple(v.verdict for _, v in deciding))
+    if run.interrupted and verdict == SHIP:
+        verdict = NOT_PROVEN
+    answers = {
+        part: NOT_ASKED
+        if all(v.answers[part] == NOT_ASKED for _, v in deciding)
+        else worst(tuple(v.answers[part] for _, v in deciding))
+        for part in PARTS
+    }
+    told = sorted(deciding, key=lambda pair: -ORDER.index(pair[1].verdict))
+    reasons += [r for _, v in told for r in v.reasons]
+    return Verdict(
+        verdict=verdict,
+        answers=answers,
+        reasons=tuple(sorted(reasons, key=lambda r: _LEVELS.index(r["level"]))),
+        missing=tuple(dict.fromkeys(m for _, v in told for m in v.missing)),
+        faulted=any(v.faulted for _, v in deciding),
+    )
+
+
+def exit_code(verdict: Verdict, fail_on: str, *, interrupted: bool = False) -> int:
+    """0 SHIP, 1 DO NOT SHIP, 3 NOT PROVEN or a fault, 130 interrupted.
+
+    ``fail_on`` lets a verdict pass (``do-not-ship``: NOT PROVEN too; ``never``: all three), but
+    neither an interruption nor a fault: nobody has looked at what a fault kept from us.
+    """
+    if interrupted:
+        return 130
+    if verdict.verdict == DO_NOT_SHIP:
+        return 0 if fail_on == "never" else 1
+    if verdict.verdict == SHIP:
+        return 0
+    return 0 if fail_on in ("never", "do-not-ship") and not verdict.faulted else 3
