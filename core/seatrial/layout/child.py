@@ -11,16 +11,16 @@ from seatrial.reference import ReferenceSession, open_model
 from seatrial.samples import Samples
 
 from . import compare as c
-from .types import CompareRequest, Comparison, TensorDifference
+from .types import CompareRequest, CompareResult
 
 
-def compare(request: CompareRequest, job: Job) -> Comparison:
+def compare(request: CompareRequest, job: Job) -> CompareResult:
     """Compare two models' outputs, and name the mix-up of axes when they differ.
 
     Raises:
         UserError: the stores hold different numbers of samples, or none.
     """
-    original, changed = Samples(job.path(request.original)), Samples(job.path(request.transformed))
+    original, changed = Samples(job.path(request.expected)), Samples(job.path(request.got))
     if original.count != changed.count or not original.count:
         reason = f"{changed.count} samples of the transformed model, {original.count} of the other"
         raise UserError("layout", reason)
@@ -34,19 +34,8 @@ def compare(request: CompareRequest, job: Job) -> Comparison:
             pairs = _pairs(original, changed, name, perms.get(name, ()), names.get(name, name))
             diagnosis = c.output_mixup(pairs) or _input_mixup(request, job, name, pairs)
         outputs.append(difference.result(diagnosis))
-    return _comparison(original.count, outputs)
-
-
-def _comparison(n: int, outputs: list[TensorDifference]) -> Comparison:
-    complete = all(o.max_rel >= 0 for o in outputs)
-    return Comparison(
-        equivalent=all(o.within for o in outputs),
-        n=n,
-        max_abs=max((o.max_abs for o in outputs), default=0.0) if complete else -1.0,
-        max_rel=max((o.max_rel for o in outputs), default=0.0) if complete else -1.0,
-        diagnosis=next((o.diagnosis for o in outputs if o.diagnosis), ""),
-        outputs=tuple(outputs),
-    )
+    equal = all(o.within for o in outputs)
+    return CompareResult(equal=equal, n=original.count, outputs=tuple(outputs))
 
 
 def _pairs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+
 from seatrial.codec import record
 from seatrial.results import Ref
 
@@ -13,17 +14,17 @@ class CompareRequest:
     """Ask whether a transformed model gives the results of the original.
 
     Attributes:
-        original: outputs of the original, as a store.
-        transformed: outputs of the transformed model on the same samples, as a store.
+        expected: outputs of the original, as a store.
+        got: outputs of the transformed model on the same samples, as a store.
         perms: by output name, how the transformed model's axes are taken from the original's
             (:attr:`seatrial.results.TensorIO.perm`, batch axis included); absent: unchanged.
         names: by output name of the original, the transformed model's name for it.
         model: the original, to look for mixed-up input axes when the results differ.
-        samples: the inputs that belong to ``original``.
+        samples: the inputs that belong to ``expected``.
     """
 
-    original: Ref
-    transformed: Ref
+    expected: Ref
+    got: Ref
     perms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     model: Ref | None = None
@@ -56,20 +57,14 @@ class TensorDifference:
 
 
 @record
-class Comparison:
+class CompareResult:
     """Whether two models are equivalent up to FP32 rounding.
 
     Attributes:
-        equivalent: every output of every sample is within its tolerance.
-        n: samples compared.
-        max_abs: largest over outputs, -1 when some output could not be compared.
-        max_rel: likewise.
-        diagnosis: of the first output that differs.
+        equal: every output of every sample is within its tolerance.
+        n: samples compared, at least 1.
     """
 
-    equivalent: bool
+    equal: bool
     n: int
-    max_abs: float
-    max_rel: float
-    diagnosis: str
     outputs: tuple[TensorDifference, ...]
