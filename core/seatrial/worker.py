@@ -68,7 +68,7 @@ class Channel:
                     self.commands.put(command)
         os.killpg(0, signal.SIGKILL)
 
-    def send(self, kind: str, **fields: Any) -> None:
+    def send(self, kind: str, /, **fields: Any) -> None:
         """Write one record in full."""
         record = {"nonce": self.nonce, "type": kind, **fields}
         data = json.dumps(record, allow_nan=False).encode("ascii") + b"\n"
