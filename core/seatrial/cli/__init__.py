@@ -3,6 +3,6 @@
 Nothing heavy is imported before a command runs, so that ``--help`` is instant.
 """
 
-from .main import main
+from .app import main
 
 __all__ = ["main"]

@@ -34,7 +34,7 @@ def run(args: Namespace) -> int:
     from seatrial.options import BackendsOptions
 
     options = BackendsOptions(probe=not args.no_probe, config=args.config, jobs=flags.jobs_of(args))
-    with output.reserved(args), progress.make(args) as shown:
+    with output.reserved(), progress.make(args) as shown:
         result = api.backends(options, shown)
     if args.json:
         output.write_json(output.dump(result), args.json)

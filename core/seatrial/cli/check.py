@@ -47,7 +47,7 @@ def run(args: Namespace) -> int:
     jobs = [_options(args, model) for model in args.models]
     reports: list[Report] = []
     codes = []
-    with output.reserved(args), progress.make(args) as shown:
+    with output.reserved(), progress.make(args) as shown:
         for options in jobs:
             try:
                 reports.append(api.check(options, shown))

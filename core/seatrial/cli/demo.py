@@ -48,7 +48,7 @@ def run(args: Namespace) -> int:
         jobs=flags.jobs_of(args),
         command_line=args.command_line,
     )
-    with progress.make(args) as shown:
+    with output.reserved(), progress.make(args) as shown:
         reports = api.demo(options, shown)
     output.show(reports, args)
     if any(report.data["interrupted"] for report in reports):

@@ -40,7 +40,7 @@ def run(args: Namespace) -> int:
         force=args.force,
         jobs=flags.jobs_of(args),
     )
-    with progress.make(args) as shown:
+    with output.reserved(), progress.make(args) as shown:
         result = api.init(options, shown)
     if not args.quiet:
         init_view.show(result, sys.stdout)

@@ -54,16 +54,16 @@ def _close_quietly(stream: TextIO) -> None:
 
 
 @contextlib.contextmanager
-def reserved(args: Namespace) -> Iterator[None]:
-    """With ``--json -``, send whatever else is written to descriptor 1 to standard error.
+def reserved() -> Iterator[None]:
+    """Send whatever is written to descriptor 1 meanwhile to standard error.
 
-    A plugin that runs in this process may print; the JSON document must stay alone.
+    A plugin that runs in this process may print; the result must stay alone on standard output.
     """
     try:
         number = sys.stdout.fileno()
     except (OSError, ValueError):
         number = -1
-    if getattr(args, "json", None) != "-" or number != 1:
+    if number != 1:
         yield
         return
     sys.stdout.flush()

@@ -48,6 +48,6 @@ def run(args: Namespace) -> int:
         jobs=flags.jobs_of(args),
         command_line=args.command_line,
     )
-    with output.reserved(args), progress.make(args) as shown:
+    with output.reserved(), progress.make(args) as shown:
         report = api.quantize(options, shown)
     return output.deliver(report, args)

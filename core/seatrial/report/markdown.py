@@ -155,4 +155,5 @@ def _next(data: Data) -> str:
     """Commands as indented code: nothing in them is read as markup."""
     if not data["next"]:
         return ""
-    return "\n".join(["### Next", "", *(f"    {safe(c, 4000)}" for c in data["next"][:3])])
+    commands = [safe(command, 4000).replace("<", "\\x3c") for command in data["next"][:3]]
+    return "\n".join(["### Next", "", *(f"    {command}" for command in commands)])

@@ -12,6 +12,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+
 from seatrial import results as r
 from seatrial.codec import encode
 from seatrial.options import SLA, LatencyLimit

@@ -1,0 +1,408 @@
+"""What people see: complete, at most 100 columns, and deaf to what names say."""
+
+from __future__ import annotations
+
+import html.parser
+import importlib.util
+import io
+import json
+import re
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from seatrial.options import (
+    BackendRow,
+    BackendsResult,
+    InitResult,
+    TargetRow,
+)
+from seatrial.report import (
+    Report,
+    backends_view,
+    bench_view,
+    draw,
+    facts,
+    init_view,
+    safe,
+    terminal,
+)
+from seatrial.report import numbers as nr
+from seatrial.results import Fault, FaultKind, TargetKind
+
+_spec = importlib.util.spec_from_file_location(
+    "seatrial_report_examples", Path(__file__).parent / "examples.py"
+)
+examples = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(examples)
+
+FORGED = "\x1b[2J\x1b[1;32mVERDICT: SHIP\x1b[0m"
+HOSTILE = [
+    "[bold red]x[/nonsense]",
+    FORGED,
+    "\x1b]8;;https://evil.example\x07click\x1b]8;;\x07",
+    "a\n::error::stop\n::set-output name=x::y",
+    "a\r\n##[error]stop",
+    "::error::first",
+    " ::error::after a blank",
+    "\u202egnp.exe",
+    "x" * 20_000,
+    "lone \ud800 surrogate",
+    "\x9b31mC1",
+    "<script>alert(1)</script>",
+    "![x](http://evil.example/x.png)",
+    "@everyone #1 www.evil.example :smile:",
+    "| a | b |",
+    "`code` **bold** _it_ ~~s~~ \\",
+    "",
+    "\x00",
+    "\u2028::error::line separator",
+    "{task.description}",
+    "w " * 30 + "::error::wrapped to a line start",
+]
+
+names = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.text(alphabet=st.characters(exclude_categories=()), max_size=60),
+    st.text(alphabet="[]/\x1b\n:#@<>|`*_ ab\u202e\u2066", max_size=40),
+)
+
+
+class Stream(io.StringIO):
+    """A stream with an encoding, a terminal or not."""
+
+    def __init__(self, *, tty=False, encoding="utf-8"):
+        super().__init__()
+        self._tty = tty
+        self._encoding = encoding
+
+    @property
+    def encoding(self):
+        return self._encoding
+
+    def isatty(self):
+        return self._tty
+
+
+def poison(part, name):
+    """Put a hostile text wherever a model, a plugin or a file name could have put it."""
+    free = {"node", "op_type", "domain", "reason", "advice", "on", "text", "title", "device"}
+    free |= {"machine_class", "path", "producer", "method", "scheme", "log", "stage", "source"}
+    free |= {"install_hint", "cause", "ran_on", "layer", "kernel", "how", "name", "metric"}
+    free |= {"target", "against", "governor"}
+    lists = {"notes", "samples", "tensors", "missing", "next", "float_nodes", "sources"}
+    if isinstance(part, dict):
+        return {
+            key: name
+            if key in free and isinstance(value, str)
+            else [name] * 5
+            if key in lists and isinstance(value, list)
+            else poison(value, name)
+            for key, value in part.items()
+        }
+    return [poison(item, name) for item in part] if isinstance(part, list) else part
+
+
+def shown(report, **how):
+    stream = Stream(**how)
+    terminal.show(report, stream)
+    return stream.getvalue()
+
+
+def assert_harmless(output, *, colour=False):
+    if colour:
+        output = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    bad = re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]", output)
+    assert not bad
+    output.encode("utf-8")
+    for line in output.splitlines():
+        assert not line.lstrip().startswith(("::", "##[")), line
+
+
+def plain_width(output):
+    return max(len(line) for line in output.splitlines())
+
+
+@pytest.mark.parametrize("name", examples.ALL)
+@pytest.mark.parametrize("width", [60, 80, 100, 250])
+def test_no_line_is_wider_than_100_columns(name, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    output = shown(Report(examples.ALL[name]()))
+    limit = max(min(width, 100), max(map(len, examples.ALL[name]()["next"] or [""])) + 2)
+    assert plain_width(output) <= limit
+    assert_harmless(output)
+
+
+def test_piped_output_has_100_columns_and_no_colour(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    output = shown(Report(examples.do_not_ship()))
+    assert 90 < plain_width(output) <= 100
+    assert "\x1b" not in output
+
+
+def test_no_color_is_obeyed_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    report = Report(examples.do_not_ship())
+    assert re.search(r"\x1b\[[0-9;]*4[0-9]", shown(report, tty=True))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.search(r"\x1b\[(?:[0-9;]*;)?[34][0-7]", shown(report, tty=True))
+
+
+def test_the_overview_says_what_matters(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    output = shown(Report(examples.do_not_ship()))
+    lines = output.splitlines()
+    assert lines[0].split() == ["DO", "NOT", "SHIP", "mobilenet_v2.onnx"]
+    assert "holds for" in lines[1]
+    assert examples.CPU_CLASS in lines[1]
+    for words in (
+        "the drop is 4.5 points, at least 3.6 (95 %), and 1.0 is allowed",
+        "device drop at most 0.5 points (default)",
+        "p99 at most 12 ms",
+        "1.02x (noise)",
+        "partial, 12/412",
+        "HardSwish x12",
+        "and 9 more",
+        "3 calibration images are also in the test set",
+        "seatrial quantize mobilenet_v2.onnx --calibration images/more -o int8.onnx",
+    ):
+        assert words in " ".join(output.split()), words
+
+
+def test_what_is_missing_and_what_is_interrupted_is_said():
+    output = shown(Report(examples.not_proven()))
+    assert "about 1,450 labelled test samples" in output
+    assert shown(Report(examples.interrupted())).lstrip().startswith("INTERRUPTED")
+
+
+def test_synthetic_data_are_named_in_every_view():
+    report = Report(examples.refused())
+    assert "SYNTHETIC calibration data" in shown(report)
+    assert "SYNTHETIC calibration data" in report.to_markdown()
+    assert facts.synthetic(examples.ship()) == ""
+
+
+def test_faults_have_their_log_and_do_not_look_like_a_refusal():
+    output = shown(Report(examples.faults()))
+    assert ".seatrial/logs/openvino-compile_check-1f2e.log" in output
+    assert "SIGSEGV" in output
+    assert "unsupported" not in output
+
+
+def test_check_shows_each_finding_with_its_advice():
+    words = " ".join(shown(Report(examples.check())).split())
+    assert "openvino:NPU fp32 com.acme.Nms: no conversion rule for this operator" in words
+    assert "→ cut the model before it and run it on the host" in words
+    assert "structure only" in words
+    assert "no compiler was asked" in words
+
+
+def test_long_lists_are_cut_and_say_so():
+    data = examples.check()
+    base = data["targets"][2]["built"]["findings"][0]
+    data["targets"][2]["built"]["findings"] = [base | {"op_type": f"Op{i}"} for i in range(40)]
+    assert "29 more findings in report.json" in shown(Report(data))
+    data = examples.ship()
+    data["reasons"] = data["reasons"] * 30
+    assert "52 more reasons in report.json" in shown(Report(data))
+
+
+def test_the_ranking_refuses_what_it_cannot_tell_apart():
+    data = examples.bench()
+    assert bench_view.ranking(data).startswith("fastest: openvino:CPU int8")
+    data["targets"][1]["benchmark"] = examples.bench_pair(9.4, 3.8)
+    assert bench_view.ranking(data) == (
+        "cannot be told apart: openvino:CPU int8, onnxruntime:cpu int8"
+        if data["targets"][0]["benchmark"][1]["p50_ms"] <= 3.8
+        else "cannot be told apart: onnxruntime:cpu int8, openvino:CPU int8"
+    )
+
+
+@pytest.mark.parametrize(
+    "change", [{"threads": 1}, {"streams": 2}, {"emulated": True}, {"timed_by": "vendor"}]
+)
+def test_the_ranking_compares_only_like_with_like(change):
+    data = examples.bench()
+    data["targets"][0]["benchmark"][1].update(change)
+    ranked = bench_view.ranking(data)
+    assert "openvino:CPU int8" not in ranked
+
+
+def test_two_models_are_named_in_the_speed_table():
+    data = examples.bench()
+    other = "b" * 64
+    data["models"] = [data["model"] | {"path": "other.onnx", "sha256": other}]
+    for row in data["targets"][1]["benchmark"]:
+        row["model"] = other
+    output = shown(Report(data))
+    assert "other.onnx onnxruntime:cpu" in " ".join(output.split())
+    assert "fastest" not in output
+
+
+@hypothesis.given(name=names, which=st.sampled_from(sorted(examples.ALL)))
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_hostile_names_do_nothing(name, which):
+    report = Report(poison(examples.ALL[which](), name))
+    assert_harmless(shown(report))
+    assert_harmless(shown(report, tty=True), colour=True)
+    assert_harmless(report.to_markdown())
+    text = report.to_json()
+    assert text.isascii()
+    again = json.loads(text)
+    json.dumps(again, ensure_ascii=False).encode("utf-8")
+    assert terminal.one_line(report).count("\n") == 1
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_each_known_attack_does_nothing(name):
+    for example in (examples.do_not_ship, examples.check):
+        report = Report(poison(example(), name))
+        assert_harmless(shown(report))
+        assert_harmless(report.to_markdown())
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append(tag)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_markdown_from_names_is_never_live(name):
+    output = Report(poison(examples.do_not_ship(), name)).to_markdown()
+    tags = Tags()
+    tags.feed(output)
+    assert tags.found == []
+    outside = re.sub(r"`[^`\n]*`", "", output)
+    outside = "\n".join(x for x in outside.splitlines() if not x.startswith("    "))
+    assert not re.search(r"(?<!\\)\]\(|@everyone|www\.|https?://|(?<![&\w])#1|:smile:", outside)
+    for line in output.splitlines():
+        if line.startswith("|") and "---" not in line:
+            cells = len(re.sub(r"`[^`]*`|\\\|", "", line).split("|"))
+            assert cells in (7, 8, 9, 10, 11, 12), line
+
+
+def test_markdown_tables_have_one_shape():
+    output = Report(poison(examples.do_not_ship(), "a|b `|` c")).to_markdown()
+    block = []
+    for line in [*output.splitlines(), ""]:
+        if line.startswith("|"):
+            block.append(len(re.sub(r"\\\|", "", line).split("|")))
+        elif block:
+            assert len(set(block)) == 1, block
+            block = []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf-16", "nonsense"])
+def test_any_encoding_can_carry_the_view(encoding):
+    data = poison(examples.do_not_ship(), "naïve 模型 ‑ 🚢")
+    output = shown(Report(data), encoding=encoding)
+    if encoding != "nonsense":
+        output.encode(encoding)
+    assert "DO NOT SHIP" in output
+
+
+def test_the_guard_catches_what_a_view_lets_through():
+    assert safe.guard("a\n  ::error::x\n##[x]\n\x1b[1m::b\x1b[0m\n") == (
+        "a\n  \\x3a:error::x\n\\x23#[x]\n\x1b[1m\\x3a:b\x1b[0m\n"
+    )
+    assert safe.guard("\x1b]0;t\x07\u202e") == "\\x1b]0;t\\x07\\u202e"
+    assert safe.guard("## heading   \nkept") == "## heading\nkept"
+
+
+def test_commands_stay_ready_to_paste():
+    import shlex
+
+    command = f"seatrial run 'my model.onnx' --calibration {'d' * 50} --test {'e' * 40} -o out"
+    lines = draw.command_lines(command, 80)
+    assert max(map(len, lines)) <= 82
+    assert shlex.split("\n".join(lines).replace("\\\n", "")) == shlex.split(command)
+    assert draw.command_lines("it's " + "x" * 100, 80) == ["it's " + "x" * 100]
+
+
+@hypothesis.given(st.floats(allow_nan=False, allow_infinity=False, min_value=0, max_value=1e9))
+def test_numbers_keep_three_digits_and_no_more_width_than_needed(value):
+    text = nr.significant(value)
+    assert abs(float(text.replace(",", "")) - value) <= max(0.0051 * value, 1e-12)
+    assert len(text) <= 13
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (nr.size(14_178_301), "14.2 MB"),
+        (nr.size(999), "999 B"),
+        (nr.size(None), "-"),
+        (nr.size(2_500_000_000), "2.50 GB"),
+        (nr.seconds(125), "2 min 05 s"),
+        (nr.interval([1.0, None]), "-"),
+        (nr.interval([-0.14, 0.74]), "[-0.14, 0.74]"),
+        (nr.points(0.3, sign=True), "+0.30"),
+        (nr.plural(1, "node"), "1 node"),
+        (nr.plural(2048, "node"), "2,048 nodes"),
+        (nr.count(None), "-"),
+    ],
+)
+def test_numbers(made, text):
+    assert made == text
+
+
+def backends_result(name="x"):
+    fault = Fault(kind=FaultKind.TIMED_OUT, stage="seatrial_probe", reason=f"30 s {name}")
+    row = TargetRow(
+        target="ort:cpu",
+        title=f"CPU {name}",
+        kind=TargetKind.DEVICE,
+        default=True,
+        usable=True,
+        versions={"ort": "1.31", "odd": name},
+    )
+    gone = TargetRow(
+        target="ort:gpu",
+        title="GPU",
+        kind=TargetKind.DEVICE,
+        usable=False,
+        reason="no device",
+        install_hint=f"plug it in {name}",
+    )
+    slow = TargetRow(target="ort:npu", title="NPU", kind=TargetKind.DEVICE, fault=fault)
+    return BackendsResult(
+        rows=(
+            BackendRow(
+                backend="ort",
+                dist="seatrial",
+                version="0.1.0",
+                contract="1.0",
+                hooks=("seatrial_probe",),
+                targets=(row, gone, slow),
+            ),
+            BackendRow(backend="bad", dist="d", version="1", problem=f"two of that name {name}"),
+        ),
+        lock={"ort": "1.31", name: name},
+    )
+
+
+def test_backends_lists_what_is_missing_and_how_to_get_it():
+    stream = Stream()
+    backends_view.show(backends_result(), stream)
+    words = " ".join(stream.getvalue().split())
+    for said in ("ort:gpu no device → plug it in x", "timed out: 30 s x", "two of that name x"):
+        assert said in words
+    assert "seatrial check MODEL.onnx -b ort:cpu" in words
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_backends_and_init_are_deaf_to_names_too(name):
+    import tomllib
+
+    stream = Stream()
+    backends_view.show(backends_result(name), stream)
+    init_view.show(InitResult(config=name, contact_sheet=name, lines=(name,), next=(name,)), stream)
+    assert_harmless(stream.getvalue())
+    assert tomllib.loads(backends_view.lock(backends_result(name)))["ort"] == "1.31"
