@@ -12,6 +12,7 @@ from seatrial.data.contract import InputContract
 from seatrial.data.source import SPLIT_COUNT, Source, parse, split
 from seatrial.options import SLA
 from seatrial.results import Option
+from seatrial.tasks.base import TaskSpec
 
 
 @record
@@ -52,7 +53,8 @@ class TaskConfig:
         kind: ``classify`` and its like; ``""``: by the labels.
         callable: ``MODULE:CLASS`` of the user's own task.
         top_k: a label among the k highest outputs counts as right.
-        label_offset: added to every label when a set is read (so never again later).
+        label_offset: added to every label (1 for models with a background class first); the
+            task does so, sample stores keep labels as the source has them.
         options: of the user's own task.
     """
 
@@ -61,6 +63,20 @@ class TaskConfig:
     top_k: int = 1
     label_offset: int = 0
     options: Mapping[str, Option] = field(default_factory=dict)
+
+    def spec(self, *, labelled: bool) -> TaskSpec:
+        """The task to judge with.
+
+        Args:
+            labelled: the test set has labels; decides when ``kind`` is not set.
+        """
+        if self.callable:
+            return TaskSpec(name=self.callable, options=self.options)
+        name = self.kind or ("classify" if labelled else "none")
+        if name != "classify":
+            return TaskSpec(name=name, options=self.options)
+        options = {"top": self.top_k, "label_offset": self.label_offset, **self.options}
+        return TaskSpec(name=name, options=options)
 
 
 @record
@@ -161,7 +177,6 @@ class Config:
             labels=beside(chosen.labels),
             classes=chosen.classes,
             class_index=beside(chosen.class_index),
-            label_offset=self.task.label_offset,
             limit=chosen.limit,
             sample_seed=chosen.sample_seed,
             split_count=chosen.split_count,

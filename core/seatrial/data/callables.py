@@ -141,7 +141,7 @@ class CallableReader:
         import numpy as np
 
         stop = self.source.stop
-        plain = stop is not None and stop >= 0 and not self.source.part
+        plain = stop is not None and stop >= 0
         last = min(stop, MAX_STREAM) if plain and stop is not None else MAX_STREAM
         folder = job.scratch / "stream"
         folder.mkdir()

@@ -27,6 +27,8 @@ COLORS: Mapping[str, int] = {"RGB": 3, "BGR": 3, "GRAY": 1}
 LAYOUTS = ("NCHW", "NHWC", "CHW", "HWC", "NHW", "HW")
 PAD_SIDES = ("center", "topleft")
 DTYPES = ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
+#: Shape of an input whose rank the model does not state.
+UNKNOWN_RANK = ("...",)
 #: dtypes of tensors only: no picture becomes these.
 TENSOR_DTYPES = (*DTYPES, "uint32", "uint64", "bool")
 
@@ -239,7 +241,9 @@ def complete(contract: InputContract, model_input: TensorIO) -> InputContract:
     contract = dataclasses.replace(contract, dtype=dtype)
     layout = contract.layout or guess_layout(model_input, contract)
     axes = dict(zip(layout, model_input.shape, strict=False))
-    if len(layout) != len(model_input.shape):
+    if model_input.shape == UNKNOWN_RANK:
+        axes = dict.fromkeys(layout, "?")
+    elif len(layout) != len(model_input.shape):
         raise _shape_clash(model_input, layout, f"has {len(layout)} axes")
     size = contract.size or tuple(v for v in (axes["H"], axes["W"]) if isinstance(v, int) and v > 0)
     if len(size) != 2:

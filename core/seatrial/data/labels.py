@@ -21,13 +21,12 @@ class LabelMap:
     numbers mean themselves, and others count in sorted order.
 
     Args:
-        source: with ``classes``, ``class_index`` and ``label_offset``.
+        source: with ``classes`` and ``class_index``.
         raw: every label of the source, also of samples that are not selected, so that two parts
             of one source number their classes alike.
     """
 
     def __init__(self, source: Source, raw: Iterable[Any]) -> None:
-        self.offset = source.label_offset
         names = {v.strip() for v in raw if isinstance(v, str)}
         self.sorted_order = False
         if source.classes:
@@ -42,7 +41,7 @@ class LabelMap:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names by index, before the offset; empty where they say nothing more than the index."""
+        """Names by index; empty where they say nothing more than the index."""
         if not self.index or all(_whole(name) for name in self.index):
             return ()
         top = max(self.index.values())
@@ -67,10 +66,8 @@ class LabelMap:
             value = self.index[name]
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value += self.offset
-            if value < 0:
-                raise UserError(where, f"the label is {value}; labels count from 0")
+        if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+            raise UserError(where, f"the label is {value}; labels count from 0")
         return value
 
 

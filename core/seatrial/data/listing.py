@@ -189,7 +189,7 @@ def _inside(root: Path, name: str, table: str) -> str:
 
 
 def select(source: Source, listing: Listing, subject: str) -> tuple[list[int], str]:
-    """Choose the samples: ``where``, then the split, the slice, the limit; order kept.
+    """Choose the samples: ``where``, then the slice, the split, the limit; order kept.
 
     Returns:
         Positions in the listing, and one sentence on how they were chosen.
@@ -212,12 +212,13 @@ def select(source: Source, listing: Listing, subject: str) -> tuple[list[int], s
             raise UserError(
                 subject, f"no sample has {column} = {value}", place="where", advice=have
             )
-    if source.part:
-        chosen = _split(source, listing, chosen)
-        steps.append(f"{source.part} part of a split by group, seed {source.split_seed}")
     if (source.start, source.stop, source.step) != (None, None, 1):
         chosen = chosen[source.start : source.stop : source.step]
         steps.append(f"slice: {len(chosen)}")
+    if source.part:
+        chosen = _split(source, listing, chosen)
+        how = f"split by group, seed {source.split_seed}"
+        steps.append(f"{source.part} part of a {how}: {len(chosen)}")
     if source.limit and len(chosen) > source.limit:
         chosen = _thin(chosen, source)
         how = "evenly spaced" if source.sample_seed is None else f"drawn, seed {source.sample_seed}"

@@ -1,7 +1,7 @@
 """Where samples come from: ``FOLDER``, ``FILE.npz``, ``FILE.npy`` or ``MODULE:CALLABLE``.
 
 A source may end in a slice, ``photos[0:256]``. It is applied to the sorted samples that are left
-after ``where``; ``limit`` comes last. The parent process only looks whether the place exists: what
+after ``where``; a split in two comes next, ``limit`` last. The parent process only looks whether the place exists: what
 a set holds is read by a child, once.
 Standard library only.
 """
@@ -41,7 +41,6 @@ class Source:
         labels: path of a ``labels.csv`` or a ``.npy`` of labels; empty: the folder's own.
         classes: class names in the order of the model's outputs.
         class_index: path of a JSON file that maps class names to indices.
-        label_offset: added to every label (1 for models with a background class first).
         limit: keep so many samples, evenly spaced (or drawn, with ``sample_seed``); 0: all.
         sample_seed: draw the ``limit`` samples at random with this seed.
         part: ``calibration`` or ``test`` when one source is split in two by group.
@@ -60,7 +59,6 @@ class Source:
     labels: str = ""
     classes: tuple[str, ...] = ()
     class_index: str = ""
-    label_offset: int = 0
     limit: int = 0
     sample_seed: int | None = None
     part: str = ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seatrial.data.contract import InputContract
+from seatrial.data.contract import UNKNOWN_RANK, InputContract
 from seatrial.errors import UserError
 from seatrial.results import TensorIO
 
@@ -110,8 +110,18 @@ class TensorFeed:
             return value.astype(wanted)
 
 
+def _without_batch(model_input: TensorIO) -> Sequence[int | str]:
+    shape = model_input.shape
+    return shape if shape == UNKNOWN_RANK else shape[1:]
+
+
 def fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
-    """Whether a concrete shape fits a model's, whose free dimensions are texts (or 0 and below)."""
+    """Whether a concrete shape fits a model's.
+
+    Free dimensions are texts (or 0 and below); ``("...",)`` is a shape of unknown rank.
+    """
+    if tuple(wanted) == UNKNOWN_RANK:
+        return True
     return len(shape) == len(wanted) and all(
         not isinstance(w, int) or w <= 0 or s == w for s, w in zip(shape, wanted, strict=True)
     )
@@ -137,7 +147,7 @@ def batch_axis(
     votes: dict[str, set[bool]] = {}
     for model_input in inputs:
         name, shape = model_input.name, tuple(shapes[model_input.name])
-        stacked = bool(model_input.shape) and fits(shape, model_input.shape[1:])
+        stacked = bool(model_input.shape) and fits(shape, _without_batch(model_input))
         options = {True} if stacked else set()
         if fits(shape, model_input.shape):
             options.add(False)
@@ -161,7 +171,7 @@ def check_shape(shape: Sequence[int], model_input: TensorIO, stacked: bool, samp
     Raises:
         UserError: naming the sample and both shapes.
     """
-    if not fits(shape, model_input.shape[1:] if stacked else model_input.shape):
+    if not fits(shape, _without_batch(model_input) if stacked else model_input.shape):
         raise _misfit(sample, shape, model_input)
 
 

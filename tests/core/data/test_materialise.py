@@ -108,10 +108,8 @@ def test_folders_named_by_numbers_mean_those_numbers(tmp_path):
     }
 
 
-def test_label_offset_and_class_lists(tmp_path):
+def test_class_lists_and_indices_number_the_labels(tmp_path):
     root = folder(tmp_path / "d", ["dog/1.png", "cat/2.png"])
-    _, store, _ = read(tmp_path, str(root), label_offset=1)
-    assert store.labels == (1, 2)
     _, store, _ = read(tmp_path, str(root), name="2", classes=("dog", "x", "cat"))
     assert store.labels == (2, 0)
     (tmp_path / "i.json").write_text('{"7": ["n01", "dog"], "3": ["n02", "cat"]}')
