@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 
-from . import flags, progress
+from . import flags, output, progress
 
 
 def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
