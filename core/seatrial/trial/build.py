@@ -100,7 +100,7 @@ def build_int8(
     trial: Trial,
     state: TargetState,
     portable: Portable | None,
-    data: Split,
+    data: Split | None,
     reference: r.Ref | None,
     shapes: Mapping[str, tuple[int, ...]],
 ) -> Piece | None:
@@ -122,10 +122,9 @@ def build_int8(
     if "qdq" in forms and portable is not None and portable.chosen and portable.chosen.ref:
         source = f"qdq:{portable.chosen.ref.sha256[:16]}"
         pieces.append(_int8(trial, state, portable.chosen.ref, "qdq", source, None, shapes))
-    if "float" in forms and (trial.clock.left_s > trial.clock.reserve_s or not pieces):
-        pieces.append(
-            _int8(trial, state, trial.model.ref, "float", NATIVE, data.whole, shapes)
-        )
+    time_left = trial.clock.left_s > trial.clock.reserve_s or not pieces
+    if "float" in forms and data is not None and time_left:
+        pieces.append(_int8(trial, state, trial.model.ref, "float", NATIVE, data.fit, shapes))
     built = [p for p in pieces if p is not None]
     why_not = portable.why_not if portable is not None else ""
     if not built:
@@ -137,6 +136,16 @@ def build_int8(
     chosen, reason = _choose(trial, state, built, data, reference)
     state.facts["int8"] = _int8_row(chosen, reason)
     return chosen
+
+
+def build_given(
+    trial: Trial, state: TargetState, shapes: Mapping[str, tuple[int, ...]]
+) -> Piece | None:
+    """The INT8 artefact of a model that carries its own Q/DQ pairs."""
+    if not state.offers("seatrial_build_int8"):
+        return None
+    ref = trial.model.ref
+    return _int8(trial, state, ref, "qdq", f"qdq:{ref.sha256[:16]}", None, shapes)
 
 
 def _int8(
@@ -179,10 +188,14 @@ def _int8(
 
 
 def _choose(
-    trial: Trial, state: TargetState, pieces: list[Piece], data: Split, reference: r.Ref | None
+    trial: Trial,
+    state: TargetState,
+    pieces: list[Piece],
+    data: Split | None,
+    reference: r.Ref | None,
 ) -> tuple[Piece, str]:
     """The piece closest to the float model on the target itself, over held-out samples."""
-    if len(pieces) == 1 or reference is None:
+    if len(pieces) == 1 or reference is None or data is None:
         return pieces[0], "the only INT8 build of this target"
     for piece in pieces:
         piece.score = _score_on_target(trial, state, piece, data, reference)

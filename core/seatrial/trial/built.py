@@ -121,9 +121,9 @@ def disagreements(
     """
     if static is None or report is None:
         return ()
-    refused = {
-        f.node for f in report.findings if f.severity == "error" and f.node
-    } | {p.node for p in report.placements if p.placement is not r.Placement.TARGET}
+    refused = {f.node for f in report.findings if f.severity == "error" and f.node} | {
+        p.node for p in report.placements if p.placement is not r.Placement.TARGET
+    }
     found = []
     if report.verdict in (r.Verdict.SUPPORTED, r.Verdict.PARTIAL):
         for claim in static.claims:

@@ -91,9 +91,7 @@ class UnitForms:
         if facts.has_qdq:
             return self._trial.model.ref, "the model carries its own Q/DQ pairs"
         if dialect not in self._made:
-            request = InsertRequest(
-                model=self._trial.model.ref, dialect=dialect, unit_ranges=True
-            )
+            request = InsertRequest(model=self._trial.model.ref, dialect=dialect, unit_ranges=True)
             made = insert(self._trial, request)
             why = made.why_not or (f"no Q/DQ form: {made.fault.reason}" if made.fault else "")
             self._made[dialect] = (made.ref, why)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from seatrial.codec import record
+from seatrial.errors import UserError
 from seatrial.hookspecs import Job
 from seatrial.quantize.score import Totals
 from seatrial.quantize.types import Score
-from seatrial.results import Artifact, Ref
+from seatrial.results import Artifact, Ref, TensorIO
 from seatrial.samples import Samples, StoreWriter
 
 
@@ -66,3 +69,59 @@ def score_outputs(request: ScoreOutputsRequest, job: Job) -> Score:
             {name: got.one(name, i)[None] for name in got.names},
         )
     return totals.score(request.bytes)
+
+
+@record
+class SyntheticRequest:
+    """Ask for random inputs to time a model with; never to calibrate or to judge it.
+
+    Attributes:
+        inputs: of the model; a free first dimension is the batch, other free ones are an error.
+        batch: size of the batch axis.
+    """
+
+    inputs: tuple[TensorIO, ...]
+    count: int
+    seed: int
+    batch: int = 1
+
+
+def synthetic(request: SyntheticRequest, job: Job) -> Subset:
+    """Write a store of random samples: uniform in [0, 1), small integers for integer inputs.
+
+    Raises:
+        UserError: an input has a free dimension besides the batch, or a type without numbers.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(request.seed)
+    stacked = all(t.shape and t.shape[0] in (request.batch, *_texts(t)) for t in request.inputs)
+    writer = StoreWriter(job.out, request.count, batch_axis=stacked)
+    for _ in range(request.count):
+        writer.add({t.name: _random(rng, t, stacked) for t in request.inputs})
+    samples = [{"id": f"random-{i}", "sha256": ""} for i in range(request.count)]
+    files = writer.close(samples, synthetic=True)
+    return Subset(artifact=Artifact(format="samples", entry="", files=files))
+
+
+def _texts(tensor: TensorIO) -> tuple[str, ...]:
+    return tuple(d for d in tensor.shape[:1] if isinstance(d, str))
+
+
+def _random(rng: Any, tensor: TensorIO, stacked: bool) -> Any:
+    import numpy as np
+
+    shape = tensor.shape[1:] if stacked else tensor.shape
+    free = [d for d in shape if isinstance(d, str)]
+    if free:
+        raise UserError(
+            tensor.name,
+            f"dimension {free[0]!r} is free",
+            advice=f"--shape {tensor.name}=1x..., or --data SRC",
+        )
+    dtype = np.dtype(tensor.dtype)
+    if dtype.kind == "f":
+        return rng.random(shape).astype(dtype)
+    if dtype.kind in "iub":
+        return rng.integers(0, 2, shape).astype(dtype)
+    raise UserError(tensor.name, f"cannot be fed with random {tensor.dtype}", advice="--data SRC")

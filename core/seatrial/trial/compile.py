@@ -103,9 +103,7 @@ def finish(state: TargetState) -> None:
     if columns is None or columns["fp32"] is None:
         state.facts["built"] = None
         return
-    state.facts["built"] = built.assemble(
-        columns["fp32"], columns["int8"], state.facts["findings"]
-    )
+    state.facts["built"] = built.assemble(columns["fp32"], columns["int8"], state.facts["findings"])
 
 
 def _add(state: TargetState, precision: str, findings: Iterable[r.Finding]) -> None:

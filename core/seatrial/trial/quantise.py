@@ -30,7 +30,7 @@ CORE = "core"
 
 @dataclasses.dataclass
 class Made:
-    """A portable Q/DQ model, or why there is none."""
+    """A portable Q/DQ model, or why there is none; ``table`` holds the core's ranges."""
 
     ref: r.Ref | None
     method: str = ""
@@ -38,6 +38,7 @@ class Made:
     notes: tuple[str, ...] = ()
     fault: r.Fault | None = None
     why_not: str = ""
+    table: r.Ref | None = None
 
 
 @dataclasses.dataclass
@@ -78,9 +79,16 @@ class Split:
     held_out: tuple[int, ...]
 
 
-def split(trial: Trial, whole: r.Ref, count: int) -> Split:
-    """Divide a calibration store; with too few samples both parts are the whole."""
-    held_out = bakeoff.held_out(count)
+def split(trial: Trial, whole: r.Ref, groups: tuple[str, ...]) -> Split:
+    """Divide a calibration store by group; with too few samples both parts are the whole.
+
+    Args:
+        trial: the command at work.
+        whole: the calibration store.
+        groups: one name per sample.
+    """
+    count = len(groups)
+    held_out = bakeoff.held_out(count, groups)
     chosen = set(held_out)
     fit = tuple(i for i in range(count) if i not in chosen)
     if not fit or not held_out:
@@ -92,6 +100,13 @@ def split(trial: Trial, whole: r.Ref, count: int) -> Split:
     if outcome.result is None:
         return Split(whole, whole, held_out)
     return Split(whole, trial.runner.adopt(outcome, outcome.result.artifact), held_out)
+
+
+def as_given(trial: Trial, targets: Iterable[TargetState]) -> dict[r.QdqDialect, Portable]:
+    """The model's own Q/DQ pairs, for models that come quantised."""
+    dialects = {t.target.rules.qdq for t in targets if t.target is not None}
+    made = Made(trial.model.ref, method="as given: the model carries its own Q/DQ pairs")
+    return {d: Portable(d, [], chosen=made) for d in dialects if d is not None}
 
 
 def bake_off(
@@ -132,7 +147,8 @@ def core_candidate(trial: Trial, dialect: r.QdqDialect) -> Candidate:
         table = ranges[store.sha256]
         if isinstance(table, Made):
             return table
-        return insert(trial, InsertRequest(model=trial.model.ref, ranges=table, dialect=dialect))
+        made = insert(trial, InsertRequest(model=trial.model.ref, ranges=table, dialect=dialect))
+        return dataclasses.replace(made, table=table)
 
     return Candidate(candidate_name("minmax", dialect), CORE, f"minmax-{scheme(dialect)}", make)
 
@@ -226,7 +242,9 @@ def _judge(trial: Trial, portable: Portable, data: Split) -> Portable:
         if candidate.made.ref is not None:
             _score(trial, candidate, data)
     entries = [
-        bakeoff.Entry(name=c.name, score=c.score) for c in portable.candidates if c.score is not None
+        bakeoff.Entry(name=c.name, score=c.score)
+        for c in portable.candidates
+        if c.score is not None
     ]
     choice = bakeoff.choose(entries)
     for candidate in portable.candidates:

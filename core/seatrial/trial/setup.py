@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from pathlib import Path
 
@@ -108,7 +107,7 @@ def init(options: InitOptions, progress: Progress) -> InitResult:
         ) as trial,
     ):
         trial.admitted = intake.admit(Path(options.model), trial.workspace)
-        result = room.run(
+        return room.run(
             trial.runner,
             Path(options.model),
             trial.model,
@@ -116,9 +115,3 @@ def init(options: InitOptions, progress: Progress) -> InitResult:
             out,
             options.force,
         )
-    return result
-
-
-def words(*parts: str) -> str:
-    """A command line, quoted to be pasted."""
-    return shlex.join(parts)

@@ -62,7 +62,9 @@ class TargetState:
     @property
     def usable(self) -> bool:
         """A compile may be tried."""
-        return self.availability is not None and self.availability.usable and self.target is not None
+        return (
+            self.availability is not None and self.availability.usable and self.target is not None
+        )
 
     @property
     def decides(self) -> bool:
@@ -143,9 +145,7 @@ def _states(
 ) -> list[TargetState]:
     bare = TargetState(id=plugin.id, plugin=plugin, asked=bool(mine))
     if plugin.problem:
-        bare.fault = r.Fault(
-            kind=r.FaultKind.UNAVAILABLE, stage="registry", reason=plugin.problem
-        )
+        bare.fault = r.Fault(kind=r.FaultKind.UNAVAILABLE, stage="registry", reason=plugin.problem)
         return [bare]
     envs = list(dict.fromkeys(w.env for w in mine)) or [""]
     states: list[TargetState] = []
@@ -172,9 +172,7 @@ def _states(
     return states
 
 
-def _picks(
-    description: r.Description, mine: Sequence[Wanted], *, every: bool
-) -> list[r.Target]:
+def _picks(description: r.Description, mine: Sequence[Wanted], *, every: bool) -> list[r.Target]:
     if every:
         return list(description.targets)
     by_id = {t.id: t for t in description.targets}

@@ -111,8 +111,7 @@ def _facts(trial: Trial, one: Contestant) -> Facts:
         batch=trial.batch,
         artifact_bytes=piece.ref.bytes,
         build_s=round(piece.build_s, 3),
-        emulated=one.state.target is not None
-        and one.state.target.kind is not r.TargetKind.DEVICE,
+        emulated=one.state.target is not None and one.state.target.kind is not r.TargetKind.DEVICE,
     )
 
 

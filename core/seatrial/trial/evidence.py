@@ -1,0 +1,263 @@
+"""What a run has found, and the report and verdict that follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seatrial import data as data_room
+from seatrial import results as r
+from seatrial.calibration import table
+from seatrial.calibration.audit import audit
+from seatrial.calibration.types import RangeTable
+from seatrial.codec import encode
+from seatrial.ladder import gates
+from seatrial.ladder import records as lr
+from seatrial.options import SLA, QuantizeOptions, RunOptions
+from seatrial.quantize.advice import Advice
+from seatrial.report import Report, new, rows
+from seatrial.tasks.base import TaskSpec
+from seatrial.trial import document, layouts, quantise, timing
+from seatrial.trial.machine import environment_row
+from seatrial.verdict import rules
+from seatrial.verdict.records import Case, Circumstances
+
+if TYPE_CHECKING:
+    from seatrial.config import Config
+    from seatrial.trial.context import Trial
+    from seatrial.trial.targets import TargetState
+
+
+@dataclasses.dataclass
+class Evidence:
+    """Filled stage by stage; an interrupted run reports what is there.
+
+    Attributes:
+        feed: the store that layout proof, profiling and benchmark are fed from.
+        faults: of the core's own children, which belong to no target.
+    """
+
+    options: RunOptions | QuantizeOptions
+    config: Config
+    sla: SLA
+    quick: bool = False
+    advice: Advice | None = None
+    calibration: data_room.Loaded | None = None
+    test: data_room.Loaded | None = None
+    feed: r.Ref | None = None
+    split: quantise.Split | None = None
+    portables: dict[r.QdqDialect, quantise.Portable] = dataclasses.field(default_factory=dict)
+    int8: bool = False
+    overlap: data_room.Overlap | None = None
+    task: TaskSpec = TaskSpec()
+    judged: lr.JudgeResult | None = None
+    rounds: timing.Rounds | None = None
+    faults: list[r.Fault] = dataclasses.field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def advice_gain(self) -> bool:
+        """Whether INT8 is worth trying, by the model's operators."""
+        return self.advice is None or self.advice.gain
+
+
+def report(trial: Trial, found: Evidence, *, model: str, out: Path) -> Report:
+    """The report of a run, finished or interrupted."""
+    data = new("run", command_line=found.options.command_line, seed=trial.seed)
+    data["sla"] = encode(found.sla)
+    data["environment"] = environment_row()
+    data["interrupted"] = found.interrupted
+    describe(trial, found, data)
+    _judge(trial, found, data)
+    data["next"] = _next(found, data, model, out)
+    return Report(data)
+
+
+def describe(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
+    """Model, data, candidates and faults: what every verb that calibrates reports alike."""
+    data["timings"] = trial.timings
+    data["input_contract"] = _contracts(found)
+    data["data"] = {
+        "calibration": _source(found, found.calibration, "calibration"),
+        "test": _source(found, found.test, "test"),
+    }
+    data["calibration"] = _calibration(trial, found)
+    data["candidates"] = quantise.candidate_rows(found.portables.values()) + [
+        row for state in trial.targets for row in state.facts.get("int8_candidates", ())
+    ]
+    if trial.admitted is not None:
+        data["model"] = document.model_row(trial.admitted)
+    data["faults"] = document.fault_rows(trial.targets) + [
+        {"target": None, **encode(fault)} for fault in found.faults
+    ]
+
+
+def file_row(role: str, path: Path) -> rows.Row:
+    """A file that a command wrote."""
+    content = path.read_bytes()
+    return {
+        "role": role,
+        "path": str(path),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+    }
+
+
+def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
+    """Ladder, target rows and verdict."""
+    graded = gates.grade(found.judged, found.sla) if found.judged is not None else ()
+    data["ladder"] = [g.row for g in graded]
+    run = Circumstances(
+        int8=found.int8,
+        tested=found.test is not None,
+        overlap=found.overlap.count if found.overlap else 0,
+        synthetic_calibration=_forced(found.calibration),
+        synthetic_test=_forced(found.test),
+        disturbances=found.rounds.disturbances if found.rounds else (),
+        named=tuple(t.id for t in trial.targets if t.asked),
+        interrupted=found.interrupted,
+    )
+    verdicts = []
+    for state in trial.targets:
+        timed = _timed(found, state)
+        row = document.target_row(state)
+        case = Case(target=row, graded=graded, timings=timed, sla=found.sla, run=run)
+        verdict = rules.judge_target(case)
+        row.update(
+            verdict=verdict.verdict,
+            answers=dict(verdict.answers),
+            reasons=list(verdict.reasons),
+            decides=verdict.decides,
+        )
+        data["targets"].append(row)
+        verdicts.append((state.id, verdict))
+    final = rules.judge_run(verdicts, run)
+    data["verdict"] = final.verdict
+    data["answers"] = dict(final.answers)
+    data["reasons"] = [*final.reasons, *_remarks(trial, found)]
+    data["missing"] = list(final.missing)
+
+
+def _timed(found: Evidence, state: TargetState) -> tuple[Any, ...]:
+    """Benchmark and layout of a target, from the rounds."""
+    if found.rounds is None:
+        return ()
+    state.facts["benchmark"] = timing.benchmark_rows(found.rounds, state)
+    state.facts["layout"] = layouts.layout_row(
+        state, found.rounds.of(state, "fp32"), found.rounds.of(state, "layout")
+    )
+    return tuple(
+        one.timing
+        for one in found.rounds.contestants
+        if one.state is state and one.timing is not None
+    )
+
+
+def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
+    """What decides nothing but belongs on the first page."""
+    remarks = document.note_reasons(trial.admitted) if trial.admitted is not None else []
+    if found.advice is not None and not found.advice.gain:
+        remarks.append(rows.reason(f"int8.{found.advice.code}", found.advice.text, level="info"))
+    if found.quick:
+        text = "quick run: fewer samples, fewer candidates, shorter rounds"
+        remarks.append(rows.reason("run.quick", text, level="info"))
+    if found.test is not None and found.calibration is None and found.int8:
+        text = "the ranges are the model's own; nobody showed the calibration data"
+        remarks.append(rows.reason("calibration.none", text, level="info"))
+    return remarks
+
+
+def _contracts(found: Evidence) -> dict[str, Any] | None:
+    loaded = found.calibration or found.test
+    if loaded is None or not loaded.info.contracts:
+        return None
+    return {name: encode(c) for name, c in loaded.info.contracts.items()}
+
+
+def _forced(loaded: data_room.Loaded | None) -> bool:
+    return loaded is not None and (loaded.info.synthetic or bool(loaded.forced))
+
+
+def _source(found: Evidence, loaded: data_room.Loaded | None, role: str) -> rows.Row | None:
+    if loaded is None:
+        return None
+    info = loaded.info
+    return rows.data_source(
+        loaded.source.text,
+        kind=loaded.source.kind,
+        count=info.count,
+        requested=loaded.source.limit or None,
+        labels=info.labelled,
+        classes=len(info.class_counts) or None,
+        groups=info.groups if info.grouped else None,
+        sha256=info.content_sha256,
+        synthetic=info.synthetic,
+        how="; ".join(part for part in (info.selection, found.config.split) if part),
+        notes=[f.text for f in info.findings if role == "test"],
+    )
+
+
+def _calibration(trial: Trial, found: Evidence) -> rows.Row | None:
+    """The audit: what the data room saw of the samples, and what the ranges say."""
+    loaded = found.calibration
+    if loaded is None:
+        return None
+    info = loaded.info
+    findings = [
+        rows.calibration_finding(
+            f.code,
+            f.text,
+            level="error" if f.level == data_room.REFUSE else f.level,
+            samples=list(f.samples),
+            tensors=list(f.tensors),
+        )
+        for f in info.findings
+    ]
+    for finding in audit(info.count, loaded.source.limit, _table(trial, found)):
+        level = "error" if finding.level == "refuse" else finding.level
+        findings.append(
+            rows.calibration_finding(
+                finding.code,
+                finding.text,
+                level=level,
+                samples=list(finding.samples),
+                tensors=list(finding.tensors),
+            )
+        )
+    chosen = next((p.chosen for p in found.portables.values() if p.chosen), None)
+    return rows.calibration(
+        count=info.count,
+        requested=loaded.source.limit or None,
+        method=chosen.method if chosen is not None else "",
+        scheme=next(
+            (c.scheme for p in found.portables.values() for c in p.candidates if c.chosen), ""
+        ),
+        findings=findings,
+        facts={"held_out": len(found.split.held_out) if found.split else 0},
+    )
+
+
+def _table(trial: Trial, found: Evidence) -> RangeTable | None:
+    """The core's calibration table, if one was made."""
+    for portable in found.portables.values():
+        for made in (portable.chosen, *(c.made for c in portable.candidates)):
+            if made is not None and made.table is not None:
+                return table.load(trial.workspace.path(made.table))
+    return None
+
+
+def _next(found: Evidence, data: dict[str, Any], model: str, out: Path) -> list[str]:
+    typed = list(found.options.command_line) or ["seatrial", "run", model]
+    if found.interrupted:
+        return [shlex.join(typed)]
+    if data["verdict"] == "SHIP":
+        return [f"cat {shlex.quote(str(out / 'report.md'))}"]
+    if found.quick:
+        return [shlex.join([w for w in typed if w != "--quick"])]
+    return [
+        f"seatrial check {shlex.quote(model)} --deep",
+        f"cat {shlex.quote(str(out / 'report.md'))}",
+    ]

@@ -1,0 +1,238 @@
+"""``run``: the whole trial, from a model and data to one verdict per target."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seatrial import data as data_room
+from seatrial import intake, registry
+from seatrial import results as r
+from seatrial.errors import UserError
+from seatrial.options import SLA, Progress, RunOptions
+from seatrial.quantize import advice
+from seatrial.report import Report
+from seatrial.samples import Samples
+from seatrial.tasks.base import TaskSpec
+from seatrial.trial import compile as compile_stage
+from seatrial.trial import (
+    evidence,
+    execution,
+    ladder,
+    layouts,
+    pieces,
+    quantise,
+    timing,
+)
+from seatrial.trial import (
+    shapes as shapes_of,
+)
+from seatrial.trial.context import Trial, configured
+from seatrial.trial.evidence import Evidence
+from seatrial.trial.targets import probe, survey
+
+if TYPE_CHECKING:
+    from seatrial.config import Config
+
+#: ``--quick`` ends within two minutes: the budget of the stages, leaving time for the report.
+QUICK_S = 105.0
+#: Samples that ``--quick`` uses at most.
+QUICK_CALIBRATION, QUICK_TEST = 64, 256
+#: Seconds of the benchmark's rounds per artefact.
+BENCH_S = 6.0
+STAGES = 8
+
+
+def run(options: RunOptions, progress: Progress) -> Report:
+    """The whole trial.
+
+    Raises:
+        UserError: the model, the data, the configuration or a named target is refused.
+    """
+    config = configured(options.config, _overrides(options))
+    model = options.model or config.model.path
+    if not model:
+        raise UserError("MODEL", "no model was named", advice="seatrial run MODEL ...")
+    out = Path(options.out or config.run.out or f"{Path(model).stem}-trial")
+    quick = options.quick or config.run.quick
+    found = Evidence(options=options, config=config, sla=config.sla.with_defaults(), quick=quick)
+    trial = Trial(
+        "run",
+        out,
+        jobs=options.jobs,
+        config=config,
+        progress=progress,
+        budget_s=QUICK_S if quick else None,
+    )
+    trial.seed = config.run.seed
+    trial.threads = config.run.threads or 0
+    try:
+        with trial:
+            _stages(trial, found, options, model)
+    except KeyboardInterrupt:
+        found.interrupted = True
+    report = evidence.report(trial, found, model=model, out=out)
+    report.write(out)
+    return report
+
+
+def _overrides(options: RunOptions) -> dict[str, object]:
+    """Flags by the configuration's dotted keys; they win."""
+    sla = options.sla
+    values: dict[str, object] = {
+        "data.calibration.source": options.calibration or None,
+        "data.test.source": options.test or None,
+        "data.source": options.data or None,
+        "run.seed": options.seed,
+        "run.threads": options.threads,
+        "run.quick": options.quick or None,
+        **{f"sla.{f.name}": getattr(sla, f.name) for f in dataclasses.fields(SLA)},
+    }
+    values.pop("sla.defaults")
+    return values
+
+
+def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> None:
+    with trial.stage("intake", 1, STAGES):
+        trial.admitted = intake.admit(Path(model), trial.workspace)
+        found.advice = advice.advise(trial.model.facts)
+        test_source = found.config.source("test")
+    with trial.stage("backends", 2, STAGES):
+        wanted = options.targets or found.config.run.targets
+        plugins = registry.discover()
+        trial.targets = survey(trial.runner, plugins, wanted, every=options.all_targets)
+        probe(trial.runner, trial.targets)
+    with trial.stage("calibration data", 3, STAGES):
+        _calibration(trial, found)
+    with trial.stage("compile", 4, STAGES):
+        for state in trial.targets:
+            trial.progress("compile", state.id)
+            shapes = shapes_of.static(trial, state, found, options.shapes)
+            state.facts["shapes"] = shapes
+            compile_stage.check_float(trial, state, shapes=shapes)
+    with trial.stage("INT8", 5, STAGES):
+        _int8(trial, found)
+    with trial.stage("layout", 6, STAGES):
+        _layout(trial, found)
+    with trial.stage("ladder", 7, STAGES):
+        _ladder(trial, found, test_source)
+    with trial.stage("benchmark", 8, STAGES):
+        _benchmark(trial, found)
+
+
+def _calibration(trial: Trial, found: Evidence) -> None:
+    """Read the calibration set; a model that carries its own Q/DQ can do without one."""
+    source = found.config.source("calibration")
+    trial.batch = shapes_of.batch(trial.model.facts)
+    if source is None:
+        if trial.model.facts.has_qdq or not found.advice_gain:
+            return
+        raise UserError(
+            "--calibration",
+            "no calibration data was given",
+            advice="--calibration SRC, or --data SRC to split one source in two",
+        )
+    found.calibration = _load(
+        trial, found, source, "calibration", QUICK_CALIBRATION if found.quick else None
+    )
+    if found.calibration is None:
+        return
+    found.feed = found.calibration.ref
+    trial.samples_count = found.calibration.info.count
+
+
+def _load(
+    trial: Trial, found: Evidence, source: data_room.Source, role: str, limit: int | None
+) -> data_room.Loaded | None:
+    trial.progress("data", f"{role} from {source.text}")
+    loaded = data_room.load(
+        trial.runner,
+        source,
+        found.config.inputs,
+        trial.model.facts.inputs,
+        role=role,
+        limit=limit,
+        force=found.options.force_synthetic,
+        limits=trial.limits(timeout_s=1800),
+    )
+    if isinstance(loaded, data_room.Loaded):
+        return loaded
+    found.faults.append(loaded)
+    return None
+
+
+def _int8(trial: Trial, found: Evidence) -> None:
+    """Candidates, bake-off, and the builds of every target."""
+    alive = [t for t in trial.usable if t.fault is None]
+    found.int8 = found.advice_gain or trial.model.facts.has_qdq
+    reference: r.Ref | None = None
+    if found.calibration is not None and found.int8 and not trial.model.facts.has_qdq:
+        ids = Samples(trial.workspace.path(found.calibration.ref)).groups
+        found.split = quantise.split(trial, found.calibration.ref, ids)
+        found.portables = quantise.bake_off(trial, alive, found.split, vendors=not found.quick)
+        held_out = ladder.reference_outputs(
+            trial, trial.model.ref, found.split.whole, found.split.held_out
+        )
+        if isinstance(held_out, r.Fault):
+            found.faults.append(held_out)
+        else:
+            reference = held_out
+    elif trial.model.facts.has_qdq:
+        found.portables = quantise.as_given(trial, alive)
+    for state in alive:
+        trial.progress("build", state.id)
+        pieces.build_all(trial, state, found, reference)
+
+
+def _layout(trial: Trial, found: Evidence) -> None:
+    if found.feed is None or (found.quick and trial.clock.left_s < trial.clock.reserve_s):
+        return
+    for state in trial.usable:
+        trial.progress("layout", state.id)
+        layouts.prove(trial, state, found.feed, state.facts.get("shapes", {}))
+
+
+def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> None:
+    """Open the test set, now that every choice is frozen, and judge."""
+    if source is None:
+        return
+    found.test = _load(trial, found, source, "test", QUICK_TEST if found.quick else None)
+    if found.test is None:
+        return
+    if found.calibration is not None:
+        found.overlap = data_room.overlap(
+            trial.workspace.path(found.calibration.ref), trial.workspace.path(found.test.ref)
+        )
+    if found.feed is None:
+        found.feed, trial.samples_count = found.test.ref, found.test.info.count
+    found.task = _task(found.config, labelled=found.test.info.labelled)
+    rungs, faults = ladder.rungs(
+        trial, found.test.ref, found.portables.values(), trial.usable, noise=not found.quick
+    )
+    found.faults += faults
+    if not rungs:
+        return
+    judged = ladder.judge(trial, rungs, found.test.ref, found.task, found.sla)
+    if isinstance(judged, r.Fault):
+        found.faults.append(judged)
+    else:
+        found.judged = judged
+
+
+def _task(config: Config, *, labelled: bool) -> TaskSpec:
+    """The configured task; by default classification where there are labels."""
+    table = config.task
+    if table.callable:
+        return TaskSpec(name=table.callable, options=table.options)
+    kind = table.kind or ("classify" if labelled else "none")
+    return TaskSpec(name=kind, options={"top": table.top_k} if kind == "classify" else {})
+
+
+def _benchmark(trial: Trial, found: Evidence) -> None:
+    entered = timing.contestants(trial.usable)
+    if found.feed is None or not entered:
+        return
+    execution.observe_all(trial, found.feed)
+    budget = trial.clock.cap(BENCH_S * len(entered) * (0.5 if found.quick else 1.0))
+    found.rounds = timing.time_all(trial, entered, found.feed, trial.samples_count, budget_s=budget)
