@@ -21,11 +21,18 @@ from seatrial.results import Quantized, QuantizeRequest, node_label
 from seatrial.samples import Samples
 
 from . import _model, _ort
+from ._registry import registry
 from ._targets import PROVIDERS, provider
+from ._types import infer
 
 #: Not quantised: the quantizer turns the scale vector of a BatchNormalization into INT8 per
 #: tensor, and small scales vanish (measured: -2.3 points on a net that cannot fold them).
 NEVER = ("BatchNormalization",)
+
+_FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)"}
+
+#: Operators whose first two inputs are data and weights; what follows is a bias.
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 #: Per-axis Q/DQ exists from this opset on.
 _PER_AXIS_OPSET = 13
@@ -235,17 +242,31 @@ class _Reader:
 
 
 def _float_nodes(made: Any, labels: set[str]) -> tuple[str, ...]:
-    """Original nodes without a DequantizeLinear in front."""
+    """Original nodes on float tensors that no Q/DQ pairs surround.
+
+    A node with weights counts as quantised when data and weights are dequantised in front of it,
+    any other one when its output is quantised as well.
+    """
+    typed = infer(made, registry())
     dequantised = {
-        name for n in made.graph.node if n.op_type == "DequantizeLinear" for name in n.output
+        name
+        for t in typed
+        if t.place.node.op_type == "DequantizeLinear"
+        for name in t.place.node.output
     }
-    return tuple(
-        n.name
-        for n in made.graph.node
-        if n.name in labels
-        and n.op_type != "Constant"
-        and not any(name in dequantised for name in n.input)
-    )
+    quantised = {t.place.node.input[0] for t in typed if t.place.node.op_type == "QuantizeLinear"}
+    found = []
+    for entry in typed:
+        node = entry.place.node
+        if node.name not in labels or not _FLOATS & {*entry.inputs, *entry.outputs}:
+            continue
+        biases = 2 if node.op_type in _WEIGHTED else None
+        data = list(zip(node.input, entry.inputs, strict=True))[:biases]
+        inside = all(name in dequantised for name, kind in data if kind in _FLOATS)
+        outside = biases is not None or any(name in quantised for name in node.output)
+        if not (inside and outside) and node.op_type != "Constant":
+            found.append(node.name)
+    return tuple(found)
 
 
 @contextlib.contextmanager

@@ -106,7 +106,8 @@ class Oracle:
             return Answer(Claim.LISTED, "becomes an initializer")
         bound = bind(entry.schema, entry.inputs, entry.outputs)
         found = self._kernels(name, entry, bound)
-        body = _schema_function(entry) if found.claim is Claim.UNSUPPORTED else None
+        opset = self.typer.opsets.get(domain, 0)
+        body = _schema_function(entry, opset) if found.claim is Claim.UNSUPPORTED else None
         if body is not None:
             inner = self._expanded(name, body, entry, depth)
             both = Answer(Claim.UNSUPPORTED, f"{found.reason}; decomposed: {inner.reason}")
@@ -184,8 +185,12 @@ class Oracle:
         return Answer(Claim.LISTED, f"decomposed into {_short(parts)}")
 
 
-def _schema_function(entry: Typed) -> Any | None:
-    """The body that ONNX defines for an operator, or ``None``."""
+def _schema_function(entry: Typed, opset: int) -> Any | None:
+    """The body that ONNX defines for an operator within an opset, or ``None``.
+
+    A body written for a later opset than the model's does not count: the runtime does not
+    expand those.
+    """
     import onnx
     from onnx import defs
 
@@ -195,17 +200,21 @@ def _schema_function(entry: Typed) -> Any | None:
         schema = defs.get_schema(node.op_type, since, domain)
     except defs.SchemaError:
         return None
-    if schema.has_function:
-        return schema.function_body
-    if not schema.has_context_dependent_function:
-        return None
+    function = onnx.FunctionProto()
+    plain = [v for v in schema.function_opset_versions if v <= opset]
+    depending = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+    if plain:
+        function.ParseFromString(schema.get_function_with_opset_version(max(plain)))
+        return function
     kinds = [_type_proto(kind) for kind in entry.inputs]
-    if any(k is None for k in kinds):
+    if not depending or any(k is None for k in kinds):
         return None
     types = [k.SerializeToString() for k in kinds if k is not None]
-    body = schema.get_context_dependent_function(node.SerializeToString(), types)
-    function = onnx.FunctionProto()
-    function.ParseFromString(body)
+    function.ParseFromString(
+        schema.get_context_dependent_function_with_opset_version(
+            max(depending), node.SerializeToString(), types
+        )
+    )
     return function if function.node else None
 
 
