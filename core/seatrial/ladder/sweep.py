@@ -80,7 +80,8 @@ class Sweep:
             self._bad[name][0] += bad
             self._bad[name][1] += bad > 0
             first = self._first.setdefault(name, array)
-            self._same[name] &= array.shape == first.shape and array.tobytes() == first.tobytes()
+            # By value, not by bytes: 0.0 and -0.0 are one constant.
+            self._same[name] &= np.array_equal(array, first)
 
     def _predict(self, outputs: Mapping[str, Any]) -> None:
         predict = getattr(self.task, "predict", None)

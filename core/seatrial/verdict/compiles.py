@@ -24,25 +24,27 @@ INT8_NAMES = {"INT8", "UINT8", "I8", "U8", "S8", "QINT8", "QUINT8"}
 def compiles(case: Case) -> Part:
     """The answer of the part ``compiles``."""
     target = case.target
-    availability, built, fault = target["availability"], target["built"], target["fault"]
+    availability, built = target["availability"], target["built"]
     if availability is not None and not availability["usable"]:
         hint = f"; {availability['install_hint']}" if availability["install_hint"] else ""
         text = f"it cannot be used here: {availability['reason']}{hint}"
         return _part(
             case, NOT_PROVEN, "target.unavailable", text, f"{target['target']} usable here"
         )
-    if fault is not None and (built is None or built["verdict"] == "unknown"):
-        return _part(case, NOT_PROVEN, "compile.fault", fault_text(fault))
     if built is None or built["verdict"] == "unknown":
-        text = "no compiler was asked, or it did not come far enough to tell"
-        return _part(case, NOT_PROVEN, "compile.unknown", text)
+        return _unknown(case)
     if built["verdict"] == "unsupported":
         return _part(case, DO_NOT_SHIP, "compile.unsupported", _refusal(built))
     if case.run.int8 and (text := _not_int8(target)):
         return _part(case, DO_NOT_SHIP, "compile.not-int8", text)
-    if built["verdict"] == "partial":
-        return _partial(case, built)
-    return Part(answer=SHIP)
+    return _partial(case, built) if built["verdict"] == "partial" else Part(answer=SHIP)
+
+
+def _unknown(case: Case) -> Part:
+    if case.target["fault"] is not None:
+        return _part(case, NOT_PROVEN, "compile.fault", fault_text(case.target["fault"]))
+    text = "no compiler was asked, or it did not come far enough to tell"
+    return _part(case, NOT_PROVEN, "compile.unknown", text)
 
 
 def fault_text(fault: dict[str, Any]) -> str:

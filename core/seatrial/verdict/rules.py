@@ -9,10 +9,9 @@ from seatrial.benchmark.machine import INT8_SETS
 from seatrial.report import rows
 
 from .accurate import accurate, simulated
-from .compiles import compiles
+from .compiles import compiles, fault_text
 from .fast import fast
 from .records import (
-    DO_NOT_SHIP,
     NOT_ASKED,
     NOT_PROVEN,
     ORDER,
@@ -36,8 +35,12 @@ def judge_target(case: Case) -> Verdict:
     answers = {name: part.answer for name, part in parts.items()}
     verdict = worst(tuple(answers.values()))
     reasons = [reason for part in parts.values() for reason in part.reasons]
-    if verdict == SHIP and simulated(case.target):
-        verdict = NOT_PROVEN
+    if simulated(case.target):
+        verdict = worst((verdict, NOT_PROVEN))
+    fault = case.target["fault"]
+    if fault is not None:
+        verdict = worst((verdict, NOT_PROVEN))
+        reasons.append(rows.reason("run.fault", fault_text(fault), target=case.target["target"]))
     reasons += _bounds(case, answers)
     return Verdict(
         verdict=verdict,
@@ -117,18 +120,3 @@ def judge_run(verdicts: Sequence[tuple[str, Verdict]], run: Circumstances) -> Ve
         missing=tuple(dict.fromkeys(m for _, v in told for m in v.missing)),
         faulted=any(v.faulted for _, v in deciding),
     )
-
-
-def exit_code(verdict: Verdict, fail_on: str, *, interrupted: bool = False) -> int:
-    """0 SHIP, 1 DO NOT SHIP, 3 NOT PROVEN or a fault, 130 interrupted.
-
-    ``fail_on`` lets a verdict pass (``do-not-ship``: NOT PROVEN too; ``never``: all three), but
-    neither an interruption nor a fault: nobody has looked at what a fault kept from us.
-    """
-    if interrupted:
-        return 130
-    if verdict.verdict == DO_NOT_SHIP:
-        return 0 if fail_on == "never" else 1
-    if verdict.verdict == SHIP:
-        return 0
-    return 0 if fail_on in ("never", "do-not-ship") and not verdict.faulted else 3

@@ -92,8 +92,6 @@ def rows() -> Callable[[JudgeResult, SLA | None], dict[tuple[str, str | None], G
 
     def make(result: JudgeResult, sla: SLA | None = None) -> dict[Any, Graded]:
         graded = grade(result, (sla or SLA()).with_defaults())
-        return {
-            (g.row["rung"], g.row["against"]): g for g in graded if g.code != "ladder.output"
-        }
+        return {(g.row["rung"], g.row["against"]): g for g in graded if g.code != "ladder.output"}
 
     return make

@@ -1,0 +1,418 @@
+"""The judge and its gates, on honest ladders and on every lie that must turn a row red."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seatrial.codec import decode, encode
+from seatrial.ladder import records as lr
+from seatrial.options import SLA
+from seatrial.tasks.base import TaskSpec
+
+Make = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+def noisy(values: np.ndarray, size: float, seed: int = 9) -> np.ndarray:
+    """Outputs as another precision would give them."""
+    rng = np.random.default_rng(seed)
+    return (values + rng.normal(0, size, values.shape)).astype(np.float32)
+
+
+def ladder(bench: Any, fp32: np.ndarray, int8: np.ndarray, **known: Any) -> list[lr.Rung]:
+    """The float baseline and one INT8 rung of the reference."""
+    return [
+        lr.Rung(rung=lr.ONNX_FP32, outputs=bench.store({"y": fp32}), precision="FP32"),
+        lr.Rung(rung=lr.ONNX_INT8, outputs=bench.store({"y": int8}), source="qdq:a", **known),
+    ]
+
+
+def test_an_honest_ladder_passes(bench: Any, logits: Make, rows: Any) -> None:
+    values, labels = logits(2000)
+    int8, device = noisy(values, 0.4), noisy(noisy(values, 0.4), 0.05, seed=3)
+    rungs = [
+        lr.Rung(rung=lr.PYTORCH, outputs=bench.store({"logits": values})),
+        *ladder(bench, noisy(values, 1e-6), int8),
+        lr.Rung(
+            rung=lr.DEVICE_FLOAT, outputs=bench.store({"y": values}), target="a:b", precision="FP32"
+        ),
+        lr.Rung(
+            rung=lr.DEVICE_INT8,
+            outputs=bench.store({"y": device[:, :, None, None]}),
+            target="a:b",
+            source="qdq:a",
+        ),
+    ]
+    result = bench.judge(bench.test_set(labels.tolist(), 2000), rungs)
+    assert decode(lr.JudgeResult, encode(result)) == result
+    graded = rows(result)
+    assert {k: g.row["gate"] for k, g in graded.items()} == {
+        ("pytorch-fp32", None): "not applicable",
+        ("onnx-fp32", "pytorch-fp32"): "pass",
+        ("onnx-int8", "onnx-fp32"): "pass",
+        ("device-float", "onnx-fp32"): "pass",
+        ("device-int8", "onnx-int8"): "pass",
+        ("device-int8", "onnx-fp32"): "pass",
+    }
+    row = graded["device-int8", "onnx-fp32"].row
+    assert row["ci95"][0] <= row["drop"] <= row["ci95"][1] <= row["limit"] == 1.0
+    assert graded["device-int8", "onnx-int8"].row["limit"] == 0.5
+
+
+def test_a_real_drop_fails_and_a_small_set_proves_nothing(
+    bench: Any, logits: Make, rows: Any
+) -> None:
+    values, labels = logits(1000)
+    broken = values.copy()
+    broken[::10] = np.roll(broken[::10], 1, axis=1)
+    graded = rows(bench.judge(bench.test_set(labels.tolist(), 1000), ladder(bench, values, broken)))
+    found = graded["onnx-int8", "onnx-fp32"]
+    assert (found.row["gate"], found.code) == ("fail", "accuracy.drop")
+    assert "the limit is 1.00" in found.row["reason"]
+    few = rows(
+        bench.judge(
+            bench.test_set(labels[:50].tolist(), 50),
+            ladder(bench, values[:50], noisy(values[:50], 0.1)),
+        )
+    )["onnx-int8", "onnx-fp32"]
+    assert few.row["gate"] == "not proven"
+    assert few.row["n_needed"] == 381
+    assert "381 samples" in few.row["reason"]
+
+
+def lie_nan(values: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values[7, 3] = np.nan
+    return values
+
+
+def lie_infinite(values: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values[7, 3] = np.inf
+    return values
+
+
+def lie_zero(values: np.ndarray) -> np.ndarray:
+    return np.zeros_like(values)
+
+
+def lie_constant(values: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(values[0], values.shape).copy()
+
+
+def lie_same_class(values: np.ndarray) -> np.ndarray:
+    values = noisy(values, 0.1)
+    values[:, 2] += 100
+    return values
+
+
+def lie_shuffled_classes(values: np.ndarray) -> np.ndarray:
+    return np.roll(noisy(values, 0.1), 3, axis=1)
+
+
+def lie_float(values: np.ndarray) -> np.ndarray:
+    return noisy(values, 1e-6)
+
+
+def lie_vanished(values: np.ndarray) -> np.ndarray:
+    values = noisy(values, 0.1)
+    values[:, 4] -= 1000
+    return values
+
+
+def lie_shape(values: np.ndarray) -> np.ndarray:
+    return noisy(values, 0.1)[:, :9]
+
+
+@pytest.mark.parametrize(
+    ("lie", "code"),
+    [
+        (lie_nan, "ladder.nonfinite"),
+        (lie_infinite, "ladder.nonfinite"),
+        (lie_zero, "ladder.constant"),
+        (lie_constant, "ladder.constant"),
+        (lie_same_class, "ladder.constant"),
+        (lie_shuffled_classes, "accuracy.class-vanished"),
+        (lie_float, "ladder.not-int8"),
+        (lie_vanished, "accuracy.class-vanished"),
+        (lie_shape, "ladder.shape"),
+    ],
+)
+def test_a_lie_of_the_int8_rung_is_red(
+    bench: Any, logits: Make, rows: Any, lie: Callable[[np.ndarray], np.ndarray], code: str
+) -> None:
+    values, labels = logits()
+    result = bench.judge(
+        bench.test_set(labels.tolist(), len(labels)), ladder(bench, values, lie(values))
+    )
+    found = rows(result, SLA(max_drop=100.0))["onnx-int8", "onnx-fp32"]
+    assert (found.row["gate"], found.code) == ("fail", code)
+
+
+@pytest.mark.parametrize(
+    ("lie", "code"),
+    [
+        (lie_nan, "ladder.nonfinite"),
+        (lie_zero, "ladder.constant"),
+        (lie_same_class, "baseline.chance"),
+        (lie_shuffled_classes, "baseline.chance"),
+    ],
+)
+def test_a_lie_of_the_baseline_is_red(
+    bench: Any, logits: Make, rows: Any, lie: Callable[[np.ndarray], np.ndarray], code: str
+) -> None:
+    values, labels = logits(right=0.9)
+    lied = lie(values)
+    result = bench.judge(
+        bench.test_set(labels.tolist(), len(labels)), ladder(bench, lied, noisy(lied, 0.1))
+    )
+    graded = rows(result, SLA(max_drop=100.0))
+    found = graded["onnx-fp32", None]
+    assert (found.row["gate"], found.code) == ("fail", code)
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_labels_off_by_one_are_named_and_an_offset_heals_them(
+    bench: Any, logits: Make, rows: Any, shift: int
+) -> None:
+    values, labels = logits(300)
+    rungs = ladder(bench, values, noisy(values, 0.1))
+    test = bench.test_set((labels - shift).tolist(), 300)
+    found = rows(bench.judge(test, rungs))["onnx-fp32", None]
+    assert (found.row["gate"], found.code) == ("fail", "baseline.labels-shifted")
+    assert f"label_offset = {shift:+d}" in found.row["reason"]
+    healed = TaskSpec(name="classify", options={"label_offset": shift})
+    assert rows(bench.judge(test, rungs, healed))["onnx-fp32", None].row["gate"] == "not applicable"
+
+
+def test_one_label_for_all_proves_nothing(bench: Any, logits: Make, rows: Any) -> None:
+    values, _ = logits(300)
+    values[:, 3] += 6
+    test = bench.test_set([3] * 300, 300)
+    found = rows(bench.judge(test, ladder(bench, values, noisy(values, 0.1))))["onnx-fp32", None]
+    assert (found.row["gate"], found.code) == ("not proven", "baseline.one-class")
+
+
+def test_few_samples_cannot_tell_chance(bench: Any, rows: Any) -> None:
+    values = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]] + np.arange(4)[:, None] / 100
+    test = bench.test_set([0, 1, 1, 0], 4)
+    found = rows(bench.judge(test, ladder(bench, values, noisy(values, 0.01))))["onnx-fp32", None]
+    assert (found.row["gate"], found.code) == ("not proven", "baseline.chance")
+
+
+def test_a_float_device_in_a_lower_precision_is_not_fp32(
+    bench: Any, logits: Make, rows: Any
+) -> None:
+    values, labels = logits(2000)
+    rounded = (values * (1 + np.random.default_rng(0).normal(0, 2e-3, values.shape))).astype("f4")
+    test = bench.test_set(labels.tolist(), 2000)
+
+    def gate(precision: str) -> Any:
+        rungs = [
+            *ladder(bench, values, noisy(values, 0.4)),
+            lr.Rung(
+                rung=lr.DEVICE_FLOAT,
+                outputs=bench.store({"y": rounded}),
+                target="a:b",
+                precision=precision,
+            ),
+        ]
+        return rows(bench.judge(test, rungs))["device-float", "onnx-fp32"]
+
+    assert (gate("FP32").row["gate"], gate("FP32").code) == ("fail", "ladder.not-equal")
+    assert (gate("BF16").row["gate"], gate("BF16").code) == ("pass", "accuracy.drop")
+
+
+def test_a_device_that_runs_another_int8_model_is_beyond_the_noise_floor(
+    bench: Any, logits: Make, rows: Any
+) -> None:
+    values, labels = logits(2000, right=0.6)
+    rng = np.random.default_rng(5)
+    wrong = np.flatnonzero(values.argmax(1) != labels)
+    other = noisy(values, 0.05)
+    # Wrong answers change to other wrong answers: the accuracy does not move at all.
+    other[wrong] = rng.normal(size=(len(wrong), values.shape[1]))
+    other[wrong, labels[wrong]] = -50
+    rungs = [
+        *ladder(bench, values, noisy(values, 0.05)),
+        lr.Rung(
+            rung=lr.DEVICE_INT8, outputs=bench.store({"y": other}), target="a:b", source="qdq:a"
+        ),
+    ]
+    graded = rows(bench.judge(bench.test_set(labels.tolist(), 2000), rungs))
+    assert graded["device-int8", "onnx-fp32"].row["gate"] == "pass"
+    found = graded["device-int8", "onnx-int8"]
+    assert (found.row["gate"], found.code) == ("fail", "ladder.noise")
+
+
+def test_the_measured_noise_floor_counts(bench: Any, logits: Make, rows: Any) -> None:
+    values, labels = logits(1000)
+    values = noisy(np.where(values > 4, values - 7.2, values), 0.0)
+    again = noisy(values, 0.3, seed=4)
+    device = noisy(values, 0.3, seed=6)
+
+    def gate(noise: tuple[Any, ...]) -> str:
+        rungs = [
+            lr.Rung(rung=lr.ONNX_FP32, outputs=bench.store({"y": values}), noise=noise),
+            lr.Rung(rung=lr.DEVICE_FLOAT, outputs=bench.store({"y": device}), target="a:b"),
+        ]
+        result = bench.judge(bench.test_set(labels.tolist(), 1000), rungs)
+        return rows(result)["device-float", "onnx-fp32"].code
+
+    assert gate((bench.store({"y": values}),)) == "ladder.noise"
+    assert gate((bench.store({"y": again}),)) == "accuracy.drop"
+
+
+def test_native_int8_is_judged_against_the_float_model_only(
+    bench: Any, logits: Make, rows: Any
+) -> None:
+    values, labels = logits()
+    rungs = [
+        *ladder(bench, values, noisy(values, 0.2)),
+        lr.Rung(
+            rung=lr.DEVICE_INT8,
+            outputs=bench.store({"y": noisy(values, 0.2, seed=1)}),
+            target="a:b",
+            source=lr.NATIVE,
+        ),
+    ]
+    graded = rows(bench.judge(bench.test_set(labels.tolist(), len(labels)), rungs))
+    assert ("device-int8", "onnx-fp32") in graded
+    assert ("device-int8", "onnx-int8") not in graded
+
+
+def test_a_missing_reference_rung_is_not_a_pass(bench: Any, logits: Make, rows: Any) -> None:
+    values, labels = logits(1000)
+    rungs = [
+        ladder(bench, values, values)[0],
+        lr.Rung(
+            rung=lr.DEVICE_INT8,
+            outputs=bench.store({"y": noisy(values, 0.1)}),
+            target="a:b",
+            source="qdq:b",
+        ),
+    ]
+    graded = rows(bench.judge(bench.test_set(labels.tolist(), 1000), rungs))
+    found = graded["device-int8", "onnx-int8"]
+    assert (found.row["gate"], found.code) == ("not proven", "ladder.reference")
+    alone = rows(bench.judge(bench.test_set(labels.tolist(), 1000), rungs[1:]))
+    assert {g.row["gate"] for g in alone.values()} == {"not proven"}
+
+
+def test_each_output_branch_is_compared_and_a_lost_one_fails(
+    bench: Any, logits: Make, rows: Any
+) -> None:
+    values, labels = logits()
+    boxes = np.random.default_rng(0).normal(size=(400, 8, 4)).astype(np.float32)
+    test = bench.test_set(labels.tolist(), 400)
+    full = [
+        lr.Rung(rung=lr.ONNX_FP32, outputs=bench.store({"y": values, "boxes": boxes})),
+        lr.Rung(
+            rung=lr.ONNX_INT8,
+            outputs=bench.store({"y": noisy(values, 0.1), "boxes": boxes * np.float32(0.5)}),
+            source="qdq:a",
+        ),
+    ]
+    outputs = {o.output: o for o in bench.judge(test, full).comparisons[0].outputs}
+    assert outputs["boxes"].cosine_min == pytest.approx(1.0)
+    assert outputs["boxes"].sqnr_db == pytest.approx(6.02, abs=0.01)
+    assert outputs["y"].worst >= 0
+    lost = [full[0], ladder(bench, values, noisy(values, 0.1))[1]]
+    assert rows(bench.judge(test, lost))["onnx-int8", "onnx-fp32"].code == "ladder.shape"
+    stuck = [
+        full[0],
+        lr.Rung(
+            rung=lr.ONNX_INT8,
+            outputs=bench.store({"y": noisy(values, 0.1), "boxes": boxes * 0}),
+            source="qdq:a",
+        ),
+    ]
+    assert rows(bench.judge(test, stuck))["onnx-int8", "onnx-fp32"].code == "ladder.constant"
+
+
+def test_cosine_survives_huge_and_zero_outputs(bench: Any, rows: Any) -> None:
+    values = np.full((12, 4), 1e30, np.float32) * np.arange(1, 13)[:, None]
+    values[0] = 0
+    rungs = ladder(bench, values, values * np.float32(1.01))
+    task = TaskSpec(name="none")
+    (found,) = bench.judge(bench.test_set(None, 12), rungs, task).comparisons[0].outputs
+    assert found.cosine_min == pytest.approx(1.0)
+
+
+def test_without_labels_agreement_is_no_proof_unless_accepted(
+    bench: Any, logits: Make, rows: Any
+) -> None:
+    values, _ = logits(1000)
+    rungs = ladder(bench, values, noisy(values, 0.1))
+    for task in (TaskSpec(name="none"), TaskSpec(name="classify")):
+        result = bench.judge(bench.test_set(None, 1000), rungs, task)
+        found = rows(result)["onnx-int8", "onnx-fp32"]
+        assert (found.row["gate"], found.code) == ("not proven", "accuracy.no-labels")
+        assert found.row["agreement"] > 95
+        assert found.row["drop"] is None
+        accepted = rows(result, SLA(accept_agreement=80.0))["onnx-int8", "onnx-fp32"]
+        assert accepted.row["gate"] == "pass"
+        assert "instead of labels" in accepted.row["reason"]
+        strict = rows(result, SLA(accept_agreement=99.99))["onnx-int8", "onnx-fp32"]
+        assert strict.row["gate"] != "pass"
+
+
+def test_groups_are_resampled_whole(bench: Any, logits: Make, rows: Any) -> None:
+    values, labels = logits(600)
+    worse = values.copy()
+    worse[:30] = np.roll(worse[:30], 1, axis=1)
+    groups = [f"video{i // 10}" for i in range(600)]
+    rungs = ladder(bench, values, noisy(worse, 0.1))
+    result = bench.judge(bench.test_set(labels.tolist(), 600, groups), rungs)
+    (found,) = [c for c in result.comparisons if c.paired]
+    assert found.paired is not None
+    assert (found.paired.unit, found.paired.n) == ("groups", 60)
+    assert rows(result)["onnx-int8", "onnx-fp32"].row["groups"] == 60
+
+
+@pytest.mark.parametrize(
+    ("labels", "outputs", "task", "words"),
+    [
+        ([], 0, "classify", "no samples"),
+        ([0, 1, 2], 2, "classify", "2 of 3 samples"),
+        ([0, None, 2], 3, "classify", "1 of 3 samples have no label"),
+        (["cat", "dog", "cat"], 3, "classify", "no class index"),
+        ([0, 1, 2], 3, "nonsense", "no task 'nonsense'"),
+        ([0, 1, 2], 3, "json:JSONDecoder", "has no 'name'"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(
+    bench: Any, logits: Make, labels: list[Any], outputs: int, task: str, words: str
+) -> None:
+    values, _ = logits(3)
+    test = bench.test_set(labels, len(labels))
+    rung = lr.Rung(rung=lr.ONNX_FP32, outputs=bench.store({"y": values}, count=outputs))
+    refused = bench.judge(test, [rung], TaskSpec(name=task)).refused
+    assert refused is not None
+    assert words in refused.reason
+
+
+def test_a_task_of_ones_own_that_gives_nan_is_red(
+    bench: Any, logits: Make, rows: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_metric_task.py").write_text(
+        "class Mine:\n"
+        "    name, unit, higher_is_better = 'error', 'mm', False\n"
+        "    def __init__(self, bad=False): self.bad = bad\n"
+        "    def score(self, outputs, label):\n"
+        "        if self.bad and label == 0: return float('nan')\n"
+        "        return float(abs(outputs['y'].max() - 8))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    values, labels = logits()
+    rungs = ladder(bench, values, noisy(values, 0.2))
+    test = bench.test_set(labels.tolist(), 400)
+    good = bench.judge(test, rungs, TaskSpec(name="own_metric_task:Mine"))
+    row = rows(good, SLA(max_drop=0.5))["onnx-int8", "onnx-fp32"].row
+    assert (row["metric"], row["unit"], row["gate"]) == ("error", "mm", "pass")
+    bad = bench.judge(test, rungs, TaskSpec(name="own_metric_task:Mine", options={"bad": True}))
+    found = rows(bad)["onnx-int8", "onnx-fp32"]
+    assert (found.row["gate"], found.code) == ("fail", "ladder.nonfinite")
