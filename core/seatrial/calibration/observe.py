@@ -15,7 +15,7 @@ from typing import Any
 
 from seatrial.quantize import ops
 from seatrial.quantize.graph import Graph, captured, subgraphs
-from seatrial.quantize.units import non_negative
+from seatrial.quantize.signs import non_negative
 from seatrial.reference import ReferenceSession, open_model, optimised
 
 #: Prefix of every name that this module adds.
@@ -85,14 +85,14 @@ def observed(graph: Graph, tensors: Iterable[str]) -> tuple[Any, tuple[Probe, ..
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     probes, added = [], []
-    producers = graph.producers()
+    positive = non_negative(graph)
     names = list(tensors)
     guarded = may_be_nan(graph, names)
     for k, name in enumerate(names):
         probe = Probe(
             tensor=name,
             high=f"{MARK}_high_{k}",
-            low="" if non_negative(producers.get(name), graph) else f"{MARK}_low_{k}",
+            low="" if name in positive else f"{MARK}_low_{k}",
             mean=f"{MARK}_mean_{k}" if name in guarded else "",
             channels=_channels(graph.shape(name)),
         )

@@ -22,7 +22,7 @@ from .plan import make_plan
 from .prepare import Prepared, prepare
 from .schemes import scheme
 from .score import score_candidate
-from .units import non_negative
+from .signs import non_negative
 
 #: Operators whose presence means that a model is quantised already.
 QUANTISED = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
@@ -109,9 +109,10 @@ def _passed_through(path: Path, graph: Graph, job: Job) -> types.InsertResult:
 
 
 def _lookup(request: types.InsertRequest, graph: Graph, job: Job) -> Lookup:
-    producers = graph.producers()
     if request.unit_ranges:
-        return lambda name: (0.0 if non_negative(producers.get(name), graph) else -1.0, 1.0)
+        positive = non_negative(graph)
+        return lambda name: (0.0 if name in positive else -1.0, 1.0)
+    producers = graph.producers()
     if request.ranges is None:
         raise UserError("ranges", "Q/DQ insertion needs a calibration table")
     table = load(job.path(request.ranges))

@@ -45,5 +45,8 @@ PASS = frozenset(
 #: Every input of these is data; all other operators of ``PASS`` take data first, then parameters.
 ALL_DATA = frozenset({"Concat"})
 
-#: What an operator's output is known to be, whatever its input.
+#: Operators whose output lies between the extremes of their input.
+AVERAGES = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
+
+#: Operators that give no negative values, whatever they read.
 NON_NEGATIVE = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Exp", "Abs", "Softplus"})

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from . import ops, types
 from .graph import Graph
+from .signs import non_negative
 from .units import Unit, units
 
 #: Says whether a range can be had for a tensor.
@@ -56,7 +57,7 @@ def make_plan(
         before = len(chosen)
         chosen = _close(chosen, floats)
         chosen = _without(chosen, lambda u: _lacks_range(u, has_range), floats)
-    roots = _share(chosen)
+    roots = _share(chosen, non_negative(graph))
     groups: dict[str, list[str]] = {}
     for name, root in roots.items():
         groups.setdefault(root, []).append(name)
@@ -115,8 +116,12 @@ def _isolated(unit: Unit, quantised: set[str], wanted: set[str]) -> str:
     return ""
 
 
-def _share(chosen: list[Unit]) -> dict[str, str]:
-    """Group the quantised tensors: data movement joins its inputs and outputs."""
+def _share(chosen: list[Unit], positive: set[str]) -> dict[str, str]:
+    """Group the quantised tensors: data movement joins its inputs and outputs.
+
+    A concatenation of ReLU outputs with signed tensors joins nothing: in a signed group a ReLU
+    output would get a zero point inside its range, and then no integer kernel can do the ReLU.
+    """
     parent: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -129,7 +134,8 @@ def _share(chosen: list[Unit]) -> dict[str, str]:
         outputs = [o for o in unit.outputs if o in wanted or unit.op_type in ops.NEEDS_OUTPUT]
         for name in (*unit.inputs, *outputs):
             parent.setdefault(name, name)
-        if unit.kind == "pass":
+        signs = {name in positive for name in unit.inputs}
+        if unit.kind == "pass" and len(signs) == 1:
             first = find(unit.inputs[0])
             for name in (*unit.inputs[1:], *outputs):
                 parent[find(name)] = first

@@ -217,18 +217,3 @@ def _adds_bias(node: Any, graph: Graph) -> bool:
     if node.domain or len(constants) != 1:
         return False
     return all(d == 1 for d in constants[0][1][:-1])
-
-
-def non_negative(node: Any, graph: Graph) -> bool:
-    """Whether a node's output cannot be negative, whatever it reads."""
-    import numpy as np
-
-    if node is None:
-        return False
-    if node.op_type in ops.NON_NEGATIVE:
-        return True
-    if node.op_type != "Clip":
-        return False
-    low = node.input[1] if len(node.input) > 1 else ""
-    value = graph.constant(low) if low else attribute(node, "min")
-    return value is not None and bool((np.asarray(value) >= 0).all())
