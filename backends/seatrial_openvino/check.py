@@ -67,7 +67,7 @@ def compile_check(request: CheckRequest, job: Job) -> CompileReport:
 
 def _refusal(runtime: Runtime, path: Path, text: str, model: Any, depth: Depth) -> CompileReport:
     """The report of a model that the runtime said no to."""
-    refusal = read_refusal(text)
+    refusal = read_refusal(text.replace(f"{path.parent}/", ""))
     try:
         graph = g.read(path)
     except Exception as error:  # noqa: BLE001 - protobuf's own error; what counts is OpenVINO's

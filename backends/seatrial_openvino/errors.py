@@ -17,6 +17,10 @@ _NAMED = re.compile(
     r"friendly_name '([^']+)'|node with name '([^']+)'"
     r"|operation of type: \S+ (?:with )?name:? (\S+)|[Nn]ode(?: with name)? '([^']+)'"
 )
+_TENSOR = re.compile(
+    r"Unsupported value_info type: (\S+)|Input tensor isn't found for node \"([^\"]+)\""
+    r"|initializer '([^']+)'|its shape for tensor '([^']+)'"
+)
 _VERSIONED = re.compile(r"^(?P<name>.+?)-\d+$")
 
 LONGEST = 300
@@ -40,6 +44,7 @@ class Refusal:
         failed: (domain, operator) for which the rule failed on this model.
         details: reasons of failed rules, one per operator at most.
         named: names of operations that a later stage blames.
+        tensors: ONNX tensors that the reader blames.
         reason: the rest, in a sentence.
     """
 
@@ -47,6 +52,7 @@ class Refusal:
     failed: tuple[tuple[str, str], ...]
     details: tuple[Detail, ...]
     named: tuple[str, ...]
+    tensors: tuple[str, ...]
     reason: str
 
 
@@ -63,7 +69,8 @@ def read_refusal(text: str) -> Refusal:
         no_rule=_operators(_NO_RULE, text),
         failed=_operators(_FAILED, text),
         details=tuple(details),
-        named=tuple(dict.fromkeys(next(filter(None, m.groups())) for m in _NAMED.finditer(text))),
+        named=_matches(_NAMED, text),
+        tensors=_matches(_TENSOR, text),
         reason=sentence(text),
     )
 
@@ -74,8 +81,13 @@ def sentence(text: str) -> str:
     kept = [ln for ln in lines if not _WHERE.match(ln)] or [ln for ln in lines if ln]
     # "While validating ONNX node '<Node(Conv): c>': Check '...' failed at FILE:" is a place too
     kept = [ln for ln in kept if not ln.startswith("While validating")] or kept
-    joined = " ".join(kept)
+    joined = " ".join(ln for ln in kept if ln != "Loading input model" or len(kept) == 1)
     return joined if len(joined) <= LONGEST else joined[: LONGEST - 3] + "..."
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
+    found = (next(filter(None, m.groups()), "") for m in pattern.finditer(text))
+    return tuple(dict.fromkeys(name for name in found if name))
 
 
 def _first_node(text: str) -> str:

@@ -31,13 +31,16 @@ def refused(
     for domain, op_type in refusal.no_rule:
         for node in _meant(graph, domain, op_type):
             causes[node.label] = _no_rule(node)
-    failures = _failures(runtime, path, graph, refusal, set(causes))
+    failures = _failures(path, graph, refusal, set(causes))
     follows = g.followers(graph, set(causes))
     for label, (node, reason) in failures.items():
         if label in causes:
             continue
         origin = follows.get(label)
         causes[label] = _follower(node, origin, reason) if origin else _failed(node, reason)
+    for tensor in refusal.tensors:
+        for node in _around(graph, tensor):
+            causes.setdefault(node.label, _failed(node, refusal.reason))
     if model is not None:
         for node in _blamed(graph, refusal, model):
             causes.setdefault(node.label, _failed(node, refusal.reason))
@@ -51,13 +54,17 @@ def refused(
 
 
 def _meant(graph: g.Graph, domain: str, op_type: str) -> list[g.Node]:
-    exact = graph.of_type(op_type, domain)
+    found = graph.of_type(op_type, domain)
     # domains that the front end knows under another spelling
-    return exact or [n for n in graph.nodes if n.op_type == op_type]
+    found = found or [n for n in graph.nodes if n.op_type == op_type]
+    if not found and op_type.startswith("Sequence"):
+        # OpenVINO's own marks (SequenceMark) stand for whatever makes or takes a sequence
+        found = [n for n in graph.nodes if "Sequence" in n.op_type]
+    return found
 
 
 def _failures(
-    runtime: Runtime, path: Path, graph: g.Graph, refusal: Refusal, known: set[str]
+    path: Path, graph: g.Graph, refusal: Refusal, known: set[str]
 ) -> dict[str, tuple[g.Node, str]]:
     """Nodes whose rule failed: the one in the text, and its like that stay unconverted.
 
@@ -72,7 +79,7 @@ def _failures(
     if len(alike) > len(found):
         left: set[str] = set()
         with contextlib.suppress(RuntimeError):
-            _, left = convert(runtime, path, graph)
+            _, left = convert(path, graph)
         for node in alike:
             if node.label in left:
                 found.setdefault(node.label, (node, reasons.get(node.op_type, refusal.reason)))
@@ -81,6 +88,12 @@ def _failures(
         if nodes and not any(n.label in found for n in nodes):
             found |= {n.label: (n, reasons.get(op_type, refusal.reason)) for n in nodes}
     return found
+
+
+def _around(graph: g.Graph, tensor: str) -> list[g.Node]:
+    """The node that makes a tensor, or those that take it when none does."""
+    makers = [n for n in graph.nodes if tensor in n.outputs]
+    return makers or [n for n in graph.nodes if tensor in n.inputs]
 
 
 def _blamed(graph: g.Graph, refusal: Refusal, model: Any) -> list[g.Node]:
@@ -119,6 +132,8 @@ def _failed(node: g.Node, reason: str) -> Finding:
     advice = ""
     if "rank" in reason and ("static" in reason or "known" in reason):
         advice = "give the inputs static shapes, or export with shapes"
+    elif "value_info type" in reason:
+        advice = "let the model give tensors only: export without ZipMap or sequences"
     elif "Training mode" in reason or "training" in reason:
         advice = "export the model in inference mode"
     return _finding(node, reason, advice)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +62,26 @@ class Runtime:
         return f"HETERO:{self.device},{fallback}" if fallback else self.device
 
     def read(self, path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Any:
-        """Read a model and give its inputs static shapes.
+        """Read a model, its inputs given static shapes if any are asked for.
 
         Raises:
             ValueError: a shape was given for an input that the model does not have.
+            RuntimeError: OpenVINO refuses the model.
         """
-        model = self.core.read_model(path)
-        if shapes:
-            known = {name for port in model.inputs for name in port.get_names()}
-            missing = sorted(set(shapes) - known)
+        if not shapes:
+            return self.core.read_model(path)
+        # Before the conversion, not by a reshape after it: some nodes convert only when they
+        # know their shapes.
+        with front_end_errors():
+            front_end = onnx_front_end()
+            loaded = front_end.load(str(path))
+            missing = [n for n in shapes if not _is_input(loaded.get_place_by_tensor_name(n))]
             if missing:
                 raise ValueError(f"shapes name inputs that the model lacks: {', '.join(missing)}")
-            model.reshape({name: list(shape) for name, shape in shapes.items()})
-        return model
+            for name, shape in shapes.items():
+                place = loaded.get_place_by_tensor_name(name)
+                loaded.set_partial_shape(place, self.ov.PartialShape(list(shape)))
+            return front_end.convert(loaded)
 
     def compile(self, model: Any, properties: Mapping[str, Any], device: str = "") -> Any:
         """Compile for the device.
@@ -123,6 +131,35 @@ class Runtime:
         if profile:
             chosen["PERF_COUNT"] = True
         return chosen
+
+
+def _is_input(place: Any) -> bool:
+    return place is not None and bool(place.is_input())
+
+
+def onnx_front_end() -> Any:
+    """The front end that reads ONNX; OpenVINO is running already."""
+    from openvino.frontend import FrontEndManager
+
+    return FrontEndManager().load_by_framework("onnx")
+
+
+@contextlib.contextmanager
+def front_end_errors() -> Iterator[None]:
+    """Raise the front end's own exceptions, which share no base, as ``RuntimeError``."""
+    from openvino import frontend
+
+    own = (
+        frontend.GeneralFailure,
+        frontend.InitializationFailure,
+        frontend.NotImplementedFailure,
+        frontend.OpConversionFailure,
+        frontend.OpValidationFailure,
+    )
+    try:
+        yield
+    except own as error:
+        raise RuntimeError(str(error)) from error
 
 
 def check_options(options: Mapping[str, Option]) -> None:

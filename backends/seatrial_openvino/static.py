@@ -11,7 +11,7 @@ from seatrial.results import CheckRequest, Claim, NodeClaim, StaticReport
 
 from . import graph as g
 from .names import bodies, match
-from .runtime import Runtime
+from .runtime import Runtime, front_end_errors, onnx_front_end
 
 #: What the front end leaves in place of a node that it cannot convert.
 LEFTOVERS = frozenset({"ONNXFrameworkNode", "NotSupportedONNXNode", "FrameworkNode"})
@@ -26,9 +26,9 @@ def check_static(request: CheckRequest, job: Job) -> StaticReport:
     path = job.path(request.model)
     graph = g.read(path)
     source = f"ONNX front end of OpenVINO {metadata.version('openvino')}"
-    runtime = Runtime(request.target)
+    Runtime(request.target)
     try:
-        converted, left = convert(runtime, path, graph)
+        converted, left = convert(path, graph)
     except RuntimeError as error:
         reason = f"the front end read nothing: {_short(error)}"
         claims = tuple(_claim(n, Claim.UNKNOWN, source, reason) for n in graph.nodes)
@@ -43,16 +43,15 @@ def check_static(request: CheckRequest, job: Job) -> StaticReport:
     )
 
 
-def convert(runtime: Runtime, path: Path, graph: g.Graph) -> tuple[set[str], set[str]]:
+def convert(path: Path, graph: g.Graph) -> tuple[set[str], set[str]]:
     """Labels of the nodes seen in the converted model, and of those left unconverted.
 
     Raises:
         RuntimeError: the front end refuses the file.
     """
-    from openvino.frontend import FrontEndManager
-
-    front_end = FrontEndManager().load_by_framework("onnx")
-    model = front_end.convert_partially(front_end.load(str(path)))
+    front_end = onnx_front_end()
+    with front_end_errors():
+        model = front_end.convert_partially(front_end.load(str(path)))
     converted: set[str] = set()
     left: set[str] = set()
     _sort(model, graph, "", converted, left)

@@ -240,3 +240,31 @@ def test_a_node_is_on_the_target_only_if_all_its_operations_are(zoo):
     assert placed["first"] == (Placement.FALLBACK, "CPU")
     assert placed["act"] == (Placement.TARGET, "GPU.0")
     assert placed["head"] == (Placement.FALLBACK, "CPU")
+
+
+def test_shapes_reach_nodes_that_convert_only_with_them(zoo):
+    # Softmax of opset 11 asks for a rank; the input states none
+    nodes = [helper.make_node("Softmax", ["x"], ["y"], name="soft", axis=1)]
+    path = zoo.save(nodes, [zoo.value("x", None)], [zoo.value("y", None)], opset=11)
+    refused = compile_check(zoo, path)
+    assert [f.node for f in refused.findings] == ["soft"]
+    assert "static shapes" in refused.findings[0].advice
+    assert compile_check(zoo, path, shapes={"x": (2, 4)}).verdict is Verdict.SUPPORTED
+
+
+def test_sequences_and_maps_name_their_nodes(zoo):
+    nodes = [helper.make_node("SequenceConstruct", ["x"], ["y"], name="listed")]
+    output = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
+    path = zoo.save(nodes, [zoo.value("x", [2])], [output], name="sequence")
+    assert [f.node for f in compile_check(zoo, path).findings] == ["listed"]
+
+    nodes = [helper.make_node("ZipMap", ["x"], ["y"], name="zip", domain="ai.onnx.ml",
+                              classlabels_int64s=[0, 1])]  # fmt: skip
+    values = helper.make_map_type_proto(
+        TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    )
+    output = helper.make_value_info("y", helper.make_sequence_type_proto(values))
+    path = zoo.save(nodes, [zoo.value("x", [1, 2])], [output], domains=["ai.onnx.ml"])
+    (finding,) = compile_check(zoo, path).findings
+    assert finding.node == "zip"
+    assert "without ZipMap" in finding.advice
