@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 import warnings
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from seatrial.demo import DemoFiles, DemoRequest
+from seatrial.hookspecs import Job
 from seatrial.results import Artifact
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from seatrial.hookspecs import Job
 
 #: Images of the 1,797 that train, and of those the ones that calibrate; the rest judge.
 TRAIN, CALIBRATION = 800, 256
@@ -66,29 +63,37 @@ def _digits(seed: int) -> tuple[Any, Any]:
 
 
 def _net() -> Any:
-    """Two depthwise-separable blocks, as in MobileNet, over a small stem."""
+    """Stem, two inverted-residual-like blocks around a shared stream, head: MobileNetV2 in small."""
+    import torch
     from torch import nn
 
-    def block(width: int, wider: int, stride: int) -> list[nn.Module]:
-        return [
-            nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False),
+    def block(width: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU6(),
-            nn.Conv2d(width, wider, 1, bias=False),
-            nn.BatchNorm2d(wider),
-            nn.ReLU(),
-        ]
+            nn.Conv2d(width, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
 
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1, bias=False),
-        nn.BatchNorm2d(32),
-        nn.ReLU(),
-        *block(32, 64, 2),
-        *block(64, 96, 1),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(96, 10),
-    )
+    class Net(nn.Module):
+        def __init__(self, width: int = 48, features: int = 96) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(1, width, 3, 2, 1, bias=False)
+            self.norm = nn.BatchNorm2d(width)
+            self.blocks = nn.ModuleList(block(width) for _ in range(2))
+            self.head = nn.Conv2d(width, features, 1)
+            self.classes = nn.Linear(features, 10)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            stream = self.norm(self.stem(image))
+            for one in self.blocks:
+                stream = stream + one(stream)
+            features = torch.relu(self.head(stream)).mean((2, 3))
+            logits: torch.Tensor = self.classes(features)
+            return logits
+
+    return Net()
 
 
 def _epoch(net: Any, images: Any, labels: Any) -> None:
@@ -105,17 +110,21 @@ def _epoch(net: Any, images: Any, labels: Any) -> None:
 
 
 def _spoil(net: Any, factor: float) -> None:
-    """Scale channel 0 after the stem up, and undo it in the depthwise convolution behind it.
+    """Scale channel 0 of the residual stream up, and undo it in everything that reads the stream.
 
-    ReLU is positively homogeneous, so the float function does not change; the range of the
-    tensor in between grows by the factor, and with it the step of a per-tensor quantiser.
+    The float function does not change. The range of the stream grows by the factor, and with it
+    the step of a per-tensor quantiser; and since the stream is added to, no rescaling of a pair of
+    neighbouring layers can take the factor out again.
     """
     import torch
 
     with torch.no_grad():
-        net[1].weight[0] *= factor
-        net[1].bias[0] *= factor
-        net[3].weight[0] /= factor
+        for norm in (net.norm, *(block[-1] for block in net.blocks)):
+            norm.weight[0] *= factor
+            norm.bias[0] *= factor
+        for block in net.blocks:
+            block[0].weight[0] /= factor
+        net.head.weight[:, 0] /= factor
 
 
 def _export(net: Any, path: Path) -> None:
