@@ -23,7 +23,7 @@ _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(bfloat16)", "tensor(doubl
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 
 #: Kernels that compute in 8-bit integers whatever type they give.
-_INTEGER_KERNELS = re.compile(r"QLinear|^QGemm$|^QAttention$|Integer|^DynamicQuantize(MatMul|LSTM)")
+INTEGER_KERNELS = re.compile(r"QLinear|^QGemm$|^QAttention$|Integer|^DynamicQuantize(MatMul|LSTM)")
 
 #: What the runtime puts before or behind a tensor's name to name a new node.
 _DECORATION = re.compile(r"^(InsertedPrecisionFreeCast_)+|(_nchwc)$")
@@ -124,7 +124,7 @@ def survey(original: Any, optimised: Any) -> Survey:
 
 
 def _is_int8(op_type: str, outputs: tuple[str | None, ...]) -> bool:
-    if _INTEGER_KERNELS.search(op_type):
+    if INTEGER_KERNELS.search(op_type):
         return True
     moved = bool(outputs) and outputs[0] in _EIGHT_BITS
     return moved and op_type not in (*_QUANTIZERS, "Cast")
@@ -146,11 +146,15 @@ def _assign(places: list[Place], executed: list[Any], groups: list[Group]) -> No
         for name in place.node.input:
             readers.setdefault(name, []).append(k)
     taken: set[int] = set()
-    for node, group in zip(executed, groups, strict=True):
-        for k in _anchors(node, maker, len(places)):
-            if k not in taken:
-                taken.add(k)
-                group.members.append(k)
+    # A node of the same kind comes first: what the runtime adds around it (a bias dequantised,
+    # a cast) is named after it as well.
+    for alike in (True, False):
+        for node, group in zip(executed, groups, strict=True):
+            for k in _anchors(node, maker, len(places)):
+                same = places[k].node.op_type in node.op_type
+                if k not in taken and (same or not alike):
+                    taken.add(k)
+                    group.members.append(k)
     for group in groups:
         if group.int8:
             for k in tuple(group.members):

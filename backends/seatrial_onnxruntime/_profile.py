@@ -13,7 +13,7 @@ from seatrial.results import LayerRun
 
 from . import _model
 from ._model import Place
-from ._optimised import Group, survey
+from ._optimised import INTEGER_KERNELS, Group, survey
 
 #: Numpy-like names in the profile -> the report's names of precisions.
 PRECISIONS: Mapping[str, str] = {
@@ -65,12 +65,11 @@ def _layer(
     places: list[Place],
 ) -> LayerRun:
     args = events[0]["args"]
+    operator = args.get("op_name", "")
     group = groups.get(name) if name else None
     members = tuple(places[k].label for k in group.members) if group else ()
     if not members:
-        mark = _model.mark_of(name)
-        members = (places[mark].label,) if mark is not None else ()
-    operator = args.get("op_name", "")
+        members = _namesake(name, operator, places)
     return LayerRun(
         layer=_model.unmark(name, places),
         op_type=operator,
@@ -83,11 +82,22 @@ def _layer(
     )
 
 
+def _namesake(name: str, operator: str, places: list[Place]) -> tuple[str, ...]:
+    """The node that a layer is named after, unless the layer is only a helper of it."""
+    mark = _model.mark_of(name)
+    if mark is None or places[mark].node.op_type not in operator:
+        return ()
+    return (places[mark].label,)
+
+
 def precision(operator: str, args: Mapping[str, Any]) -> str:
     """Precision of an executed node: the type of the first tensor it takes that is data.
 
-    Quantizers take one type and give another; they are named after what they give.
+    Quantizers take one type and give another; they are named after what they give. Integer
+    kernels may take a scale first.
     """
+    if INTEGER_KERNELS.search(operator):
+        return "INT8"
     taken = [_kind(t) for t in args.get("input_type_shape", ())]
     given = [_kind(t) for t in args.get("output_type_shape", ())]
     if operator in ("QuantizeLinear", "DequantizeLinear", "Cast"):

@@ -94,6 +94,7 @@ def quantize(request: QuantizeRequest, job: Job) -> Quantized:
     scheme = SCHEMES[name]
     for index, node in enumerate(model.graph.node):
         node.name = node_label(node.name, node.op_type, index)
+    _freeze(model, notes)
     _upgrade(model, scheme, notes)
     prepared = _preprocess(model, job.scratch, notes)
     gone = _folded(prepared, request.keep_float)
@@ -132,6 +133,22 @@ def _refuse_unfit(model: Any, labels: list[str], keep: tuple[str, ...]) -> None:
         raise UserError("keep_float", "the model has no such node", place=unknown[0])
     if any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in model.graph.node):
         raise UserError("model", "it carries Q/DQ pairs already")
+
+
+def _freeze(model: Any, notes: list[str]) -> None:
+    """Take initializers out of the graph inputs, in place.
+
+    While they may be overridden, nothing folds them: BatchNormalization stays apart, and biases
+    are quantised anew in every run.
+    """
+    constants = {t.name for t in model.graph.initializer}
+    inputs = [v for v in model.graph.input if v.name not in constants]
+    count = len(model.graph.input) - len(inputs)
+    if count:
+        del model.graph.input[:]
+        model.graph.input.extend(inputs)
+        model.ir_version = max(model.ir_version, 4)
+        notes.append(f"{count} initializers are no longer listed as inputs")
 
 
 def _upgrade(model: Any, scheme: Scheme, notes: list[str]) -> None:
@@ -272,6 +289,10 @@ def _float_nodes(made: Any, labels: set[str]) -> tuple[str, ...]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The quantizer warns on the root logger; what matters is in the notes."""
+    import onnxruntime as ort
+
+    errors_only, default = 3, 2
+    ort.set_default_logger_severity(errors_only)
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.ERROR)
@@ -281,3 +302,4 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         root.setLevel(before)
+        ort.set_default_logger_severity(default)

@@ -149,6 +149,43 @@ def test_int8_nodes_are_those_that_ran_in_int8_kernels(desk, make_convnet, image
     assert norm.precision == "FP32"
 
 
+@pytest.mark.parametrize(
+    "scheme", ["static-u8-perchannel", "static-u8-pertensor", "static-s8-symmetric"]
+)
+def test_what_is_said_of_the_graph_is_what_ran(desk, make_convnet, images, scheme):
+    _, path = quantised(desk, make_convnet(), images, scheme=scheme)
+    job = desk.job()
+    built = backend.seatrial_build_int8(
+        Int8Request(model=job.add(path), target="cpu", form="qdq"), job
+    )
+    session = opened(desk, path, precision="int8", profile=True)
+    session.run({"x": images[:1]})
+    layers = session.ran().layers
+    convs = {"conv1", "dw", "Conv#4"}
+    in_int8 = {k for layer in layers if layer.op_type == "QLinearConv" for k in layer.nodes}
+    in_float = {k for layer in layers if layer.op_type == "Conv" for k in layer.nodes}
+    assert in_int8 & convs == set(built.int8_nodes) & convs
+    assert in_float & convs == set(built.float_nodes) & convs
+    assert (in_int8 | in_float) & convs == convs
+    assert not in_int8 & in_float
+    others = [k for y in layers if y.op_type not in ("QLinearConv", "Conv") for k in y.nodes]
+    assert not convs & set(others)
+
+
+def test_initializers_listed_as_inputs_are_frozen(desk, make_convnet, images):
+    model = make_convnet()
+    for tensor in model.graph.initializer:
+        model.graph.input.append(
+            helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        )
+    result, path = quantised(desk, model, images)
+    assert [i.name for i in result.artifact.inputs] == ["x"]
+    assert any("no longer listed" in note for note in result.notes)
+    _, plain = quantised(desk, make_convnet(), images)
+    want = opened(desk, plain).run({"x": images})["y"]
+    assert np.allclose(opened(desk, path).run({"x": images})["y"], want, atol=1e-5)
+
+
 def test_float_model_never_counts_as_int8(desk, make_convnet, images):
     job = desk.job()
     request = Int8Request(model=job.add(desk.save(make_convnet())), target="cpu", form="qdq")
