@@ -155,7 +155,7 @@ class Runner:
             limits=_DESCRIBE_LIMITS,
             where=where,
         )
-        key = describing.cache_key(plugin, call.interpreter)
+        key = describing.cache_key(plugin, call.interpreter, where.variables)
         known = None if plugin.problem or self._in_process else describing.read(key)
         if known is not None:
             return Outcome(result=known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from seatrial import codec
@@ -17,8 +18,8 @@ from .calls import Described
 from .carry import plugin_files, user_cache
 
 
-def cache_key(plugin: Plugin, interpreter: str) -> str:
-    """Changes with the distribution, any file of the package, the contract and the interpreter."""
+def cache_key(plugin: Plugin, interpreter: str, variables: Mapping[str, str]) -> str:
+    """Changes with the distribution, any file of the package, the contract and the environment."""
     files = plugin_files(plugin.value)
     for module in (codec, results_module, calls):
         files[module.__name__] = Path(str(module.__file__))
@@ -30,7 +31,7 @@ def cache_key(plugin: Plugin, interpreter: str) -> str:
             continue
         stamps[name] = [str(path), facts.st_mtime_ns, facts.st_size]
     owner = [plugin.id, plugin.value, plugin.dist, plugin.version]
-    return codec.digest([owner, CONTRACT, interpreter, stamps])
+    return codec.digest([owner, CONTRACT, interpreter, dict(variables), stamps])
 
 
 def read(key: str) -> Described | None:

@@ -54,7 +54,7 @@ def of_ending(
     if record is not None and record["type"] == "result" and not ending.foreign:
         return None
     status = ending.status
-    if launched and status > 128:
+    if launched and ending.hello and 128 < status <= 128 + signal.NSIG:
         status = 128 - status
     if record is None and ending.cause in _CAUSES:
         kind, reason = _CAUSES[ending.cause], ending.detail or ending.cause
