@@ -10,7 +10,7 @@ import seatrial_onnxruntime as backend
 from seatrial.codec import decode, encode
 from seatrial.errors import UserError
 from seatrial.hookspecs import HOOKS, plugin_manager
-from seatrial.results import CONTRACT, CheckRequest, Description, ProbeRequest, Verdict
+from seatrial.results import CONTRACT, CheckRequest, Description, LoadRequest, ProbeRequest, Verdict
 
 
 def test_importing_and_describing_imports_nothing_heavy():
@@ -84,3 +84,18 @@ def test_an_unknown_target_is_the_users_error(desk, make_convnet):
             model=job.add(desk.save(make_convnet())), target="cpu", options={"sesion.x": 1}
         )
         backend.seatrial_compile_check(request, job)
+
+
+def test_results_survive_the_codec(desk, make_convnet):
+    job = desk.job()
+    path = desk.save(make_convnet())
+    check = CheckRequest(model=job.add(path), target="cpu")
+    load = LoadRequest(artifact=check.model, format="onnx", target="cpu", profile=True)
+    session = backend.seatrial_load(load, job)
+    session.run({"x": np.zeros((1, 3, 16, 16), np.float32)})
+    for result in (
+        backend.seatrial_check_static(check, job),
+        backend.seatrial_compile_check(check, job),
+        session.ran(),
+    ):
+        assert decode(type(result), json.loads(json.dumps(encode(result)))) == result
