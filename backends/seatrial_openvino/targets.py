@@ -141,5 +141,7 @@ def describe() -> Description:
         environment={"CI": "true", "NNCF_CI": "1"},
         seconds_per_compile=3.0,
         seconds_per_sample=0.01,
+        schemes=("nncf-mixed-histogram", "nncf-default"),
+        int8_forms=("qdq", "float"),
         hardware_run="not needed",
     )
