@@ -5,6 +5,7 @@ numpy only.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -118,27 +119,25 @@ def output_mixup(pairs: Sequence[tuple[Any, Any]]) -> str:
 
 
 def _moves(rank: int) -> Iterator[tuple[str, Any]]:
+    """Ways in which axes get mixed up, the likelier kind first."""
+    perms = [p for p in itertools.permutations(range(rank)) if p != tuple(range(rank))]
+    for perm in perms:
+        axes = [0, *(p + 1 for p in perm)]
+        yield f"equal once its axes are taken in the order {axes}", functools.partial(_turn, perm)
+    for perm in perms:
+        axes = [0, *(p + 1 for p in perm)]
+        text = f"equal once its data is read as {axes}: a reshape stands where a transpose should"
+        yield text, functools.partial(_reread, perm)
+
+
+def _turn(perm: tuple[int, ...], value: Any, shape: tuple[int, ...]) -> Any:
+    return value.transpose(perm)
+
+
+def _reread(perm: tuple[int, ...], value: Any, shape: tuple[int, ...]) -> Any:
     import numpy as np
 
-    for perm in itertools.permutations(range(rank)):
-        if perm == tuple(range(rank)):
-            continue
-        axes = [p + 1 for p in perm]
-
-        def transposed(b: Any, shape: tuple[int, ...], perm: tuple[int, ...] = perm) -> Any:
-            return np.transpose(b, perm)
-
-        def reread(b: Any, shape: tuple[int, ...], perm: tuple[int, ...] = perm) -> Any:
-            return b.reshape([shape[p] for p in perm]).transpose(np.argsort(perm))
-
-        yield f"equal once its axes are taken in the order {[0, *axes]}", transposed
-        yield (
-            (
-                f"equal once its data is read as {[0, *axes]}: a reshape stands where a transpose "
-                "should"
-            ),
-            reread,
-        )
+    return value.reshape([shape[p] for p in perm]).transpose(np.argsort(perm))
 
 
 def _agree(a: Any, b: Any) -> bool:
