@@ -88,17 +88,6 @@ def machine(root: Path = Path("/")) -> Machine:
     )
 
 
-def cpu() -> dict[str, object]:
-    """This machine as the report's environment has it."""
-    here = machine()
-    return {
-        "model": here.model,
-        "flags": list(here.flags),
-        "cores": here.cores,
-        "governor": here.governor,
-    }
-
-
 def look(root: Path = Path("/")) -> Disturbance:
     """Read the counters; call it before and after, :func:`disturbed` compares."""
     fields = _text(root / "proc/stat").splitlines()[:1]

@@ -29,8 +29,9 @@ from .records import (
     base_of,
 )
 
-#: Outputs this close are the same computation: two FP32 runtimes differ by 90 dB or more, FP16 by
-#: about 65, BF16 by about 45, INT8 by 15 to 45.
+#: Outputs this close are the same computation. Measured on six models (residual, depthwise, fire
+#: modules, transformer): two FP32 runtimes, or graph optimisation off and on, are 118 to 137 dB
+#: apart, BF16 25 to 48, INT8 10 to 32, INT8 weights with 16-bit activations 18 to 40.
 EQUAL_DB = 80.0
 
 

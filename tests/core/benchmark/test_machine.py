@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seatrial.benchmark.machine import Disturbance, cpu, disturbed, look, machine
+from seatrial.benchmark.machine import Disturbance, disturbed, look, machine
 
 CPUINFO = """processor\t: 0
 model name\t: Imagined CPU 9000
@@ -70,5 +70,4 @@ def look_busy() -> Disturbance:
 
 
 def test_this_machine_has_a_cpu() -> None:
-    assert set(cpu()) == {"model", "flags", "cores", "governor"}
     assert machine().cores >= 1
