@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import measured, sheets, terminal
 from . import numbers as nr
-from . import sheets, terminal
 from .safe import safe
 from .sheets import Data
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def draw(page: Page, data: Data) -> None:
     """The whole view."""
     terminal.headline(page, data)
-    page.sheet(sheets.benchmark(data))
+    page.sheet(measured.benchmark(data))
     ranked = ranking(data)
     if ranked:
         page.space()

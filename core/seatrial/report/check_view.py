@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import numbers as nr
 from . import sheets, terminal
 from .safe import safe
 from .sheets import Data
 
 if TYPE_CHECKING:
     from .draw import Page
+
+_EMPTY: Data = {"findings": []}
 
 #: Findings shown per command.
 MOST = 12
@@ -22,7 +23,7 @@ def draw(page: Page, data: Data) -> None:
     page.sheet(_compiles(data))
     terminal.found(page, data, MOST)
     _claims(page, data)
-    terminal.reasons(page, data)
+    terminal.reasons(page, data, [row for row in data["reasons"] if not _told(row, data)])
     terminal.faults(page, data)
 
 
@@ -33,11 +34,18 @@ def _compiles(data: Data) -> sheets.Sheet:
     rows: list[tuple[str, ...]] = []
     for row, cells in zip(data["targets"], support.rows, strict=True):
         name, claimed, fp32, int8, depth, _ = cells
-        verdict = row["built"]["verdict"] if row["built"] else nr.DASH
+        verdict = row["built"]["verdict"] if row["built"] else sheets.absence(row)
         if row["fault"]:
             verdict = row["fault"]["kind"]
         rows.append((name, verdict, fp32, int8, depth, claimed))
     return sheets.Sheet("Does it compile?", heads, rows, support.notes)
+
+
+def _told(reason: Data, data: Data) -> bool:
+    """Whether a reason is already said by a finding or by an unavailable target."""
+    told = [f["reason"] for row in data["targets"] for f in (row["built"] or _EMPTY)["findings"]]
+    told += [row["availability"]["reason"] for row in data["targets"] if row["availability"]]
+    return reason["text"] in told
 
 
 def _claims(page: Page, data: Data) -> None:

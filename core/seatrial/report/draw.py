@@ -18,8 +18,6 @@ from .sheets import Sheet
 
 #: No view is wider than this.
 WIDEST = 100
-#: Below this width the columns marked ``wide`` are left out.
-NARROW = 96
 
 #: Columns whose cells are all this short are never wrapped.
 UNBROKEN = 18
@@ -139,21 +137,18 @@ class Page:
         if not sheet.rows:
             return
         self.heading(sheet.title, sheet.note)
-        shown = [
-            i for i, column in enumerate(sheet.columns) if self.width >= NARROW or not column.wide
-        ]
+        shown = fitting(sheet, self.width)
         table = Table(
             box=_RULED, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, border_style="dim"
         )
         for i in shown:
             column = sheet.columns[i]
-            longest = max(len(row[i]) for row in sheet.rows)
             table.add_column(
                 Text(column.title),
                 justify="right" if column.right else "left",
                 overflow="fold",
                 header_style="dim",
-                no_wrap=longest <= (UNBROKEN if i else UNBROKEN_NAME),
+                no_wrap=_unbroken(sheet, i),
             )
         for row in sheet.rows:
             table.add_row(*(_cell(row[i]) for i in shown))
@@ -169,6 +164,33 @@ class Page:
         for command in commands:
             for text in command_lines(safe(command, 4000), self.width - 4):
                 self._console.print(Text(f"  {text}"), no_wrap=True, crop=False, overflow="ignore")
+
+
+def fitting(sheet: Sheet, width: int) -> list[int]:
+    """The columns that fit: those marked ``wide`` go, from the right, until the rest has room."""
+    shown = list(range(len(sheet.columns)))
+    while sum(_least(sheet, i) + 2 for i in shown) > width:
+        wide = [i for i in shown if sheet.columns[i].wide]
+        if not wide:
+            break
+        shown.remove(wide[-1])
+    return shown
+
+
+def _unbroken(sheet: Sheet, i: int) -> bool:
+    return _longest(sheet, i) <= (UNBROKEN if i else UNBROKEN_NAME)
+
+
+def _longest(sheet: Sheet, i: int) -> int:
+    return max(len(row[i]) for row in sheet.rows)
+
+
+def _least(sheet: Sheet, i: int) -> int:
+    """The least width a column can be read at."""
+    longest = _longest(sheet, i)
+    return max(
+        longest if _unbroken(sheet, i) else min(longest, UNBROKEN), len(sheet.columns[i].title)
+    )
 
 
 def _cell(text: str) -> Text:

@@ -10,6 +10,19 @@ from .safe import safe
 
 Data = Mapping[str, Any]
 
+#: CPU features that change INT8 results or speed, the strongest first.
+_INTEGER_FEATURES = (
+    "amx_int8",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512f",
+    "avx2",
+    "i8mm",
+    "sve",
+    "asimddp",
+    "sse4_2",
+)
+
 
 def about(data: Data) -> str:
     """The model and the data in one line."""
@@ -17,13 +30,34 @@ def about(data: Data) -> str:
     parts = [safe(model["format"], 16), nr.size(model["bytes"])]
     if model["nodes"] is not None:
         parts.append(nr.plural(model["nodes"], "node"))
-    opset = model["opsets"].get("ai.onnx")
+    opset = model["opsets"].get("ai.onnx", model["opsets"].get(""))
     parts += [f"opset {opset}"] if opset else []
     parts.append(f"sha256 {safe(model['sha256'][:12])}")
     given = [(n, data["data"][n]) for n in ("calibration", "test") if data["data"][n]]
     counts = [f"{nr.count(source['count'])} {name}" for name, source in given]
     parts += [" + ".join(counts) + " samples"] if counts else []
     return " · ".join(parts)
+
+
+def machines(data: Data) -> str:
+    """The classes of machine that the report speaks of, those of the deciding targets first."""
+    own = _this_machine(data["environment"]["cpu"])
+    classes: dict[str, None] = {}
+    for row in sorted(data["targets"], key=lambda row: not row["decides"]):
+        if row["machine_class"]:
+            classes[safe(row["machine_class"], 90)] = None
+        elif own and row["ran"] and row["ran"]["where"] == "device" and row["kind"] == "device":
+            classes[own] = None
+    return "; ".join(classes)
+
+
+def _this_machine(cpu: Data) -> str:
+    """The processor with the features that decide how integers are multiplied."""
+    if not cpu["model"]:
+        return ""
+    flags = [flag for flag in _INTEGER_FEATURES if flag in cpu["flags"]]
+    cores = nr.plural(cpu["cores"], "core") if cpu["cores"] else ""
+    return safe(", ".join(filter(None, (cpu["model"], cores, " ".join(flags[:3])))), 90)
 
 
 def synthetic(data: Data) -> str:
@@ -83,7 +117,7 @@ def versions(data: Data) -> str:
     found = {"seatrial": data["environment"]["seatrial"], "python": data["environment"]["python"]}
     for row in data["targets"]:
         found.update((row["availability"] or {"versions": {}})["versions"])
-    return ", ".join(safe(f"{name} {version}", 60) for name, version in found.items() if version)
+    return ", ".join(safe(f"{name} {version}", 28) for name, version in found.items() if version)
 
 
 def time_taken(data: Data) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import bench_view, facts, sheets
+from . import bench_view, facts, measured, sheets
 from . import numbers as nr
 from .safe import guard, safe
 from .sheets import Data, Sheet
@@ -60,11 +60,11 @@ def render(data: Data) -> str:
     parts = [_head(data)]
     if data["command"] in ("run", "bench"):
         parts.append(table(sheets.verdicts(data)) if data["verdict"] else "")
-    parts += [_reasons(data), table(sheets.ladder(data))]
-    parts.append(table(sheets.benchmark(data)))
+    parts += [_reasons(data), table(measured.ladder(data))]
+    parts.append(table(measured.benchmark(data)))
     ranked = bench_view.ranking(data) if data["command"] == "bench" else ""
     parts += [line(ranked), table(sheets.matrix(data)), _findings(data), _calibration(data)]
-    parts += [table(sheets.candidates(data)), _faults(data), _next(data)]
+    parts += [table(measured.candidates(data)), _faults(data), _next(data)]
     return guard("\n\n".join(part for part in parts if part) + "\n")
 
 
@@ -86,10 +86,10 @@ def _head(data: Data) -> str:
     name = text(safe(model["path"], 80)) if model else ""
     said = "INTERRUPTED" if data["interrupted"] else data["verdict"]
     title = f"## {said}: {name}" if said else f"## {data['command']}: {name}"
-    classes = dict.fromkeys(t["machine_class"] for t in data["targets"] if t["machine_class"])
+    machines = facts.machines(data)
     lines = [title]
-    if data["verdict"] and classes:
-        lines.append("Holds for " + "; ".join(text(safe(c)) for c in classes) + ".")
+    if data["verdict"] and machines:
+        lines.append(f"Holds for {text(machines)}.")
     if model:
         lines.append(line(facts.about(data)))
     for words in (facts.synthetic(data), facts.limits(data) and f"Limits: {facts.limits(data)}."):
@@ -125,7 +125,8 @@ def _findings(data: Data) -> str:
     for item in found[:MOST]:
         nodes = ", ".join(item.nodes[:3]) + (" ..." if item.nodes[3:] else "")
         times = f" x{len(item.nodes)}" if len(item.nodes) > 1 else ""
-        head = f"{item.target} {'+'.join(item.precisions)} {item.op_type}{times}: {item.reason}"
+        what = item.op_type or "the model"
+        head = f"{item.target} {'+'.join(item.precisions)} {what}{times}: {item.reason}"
         advice = f" Advice: {text(item.advice)}." if item.advice else ""
         lines.append(f"**{item.severity}** {text(head)} ({text(nodes)}).{advice}")
     return _section("Findings", lines, len(found))

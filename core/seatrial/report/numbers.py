@@ -15,7 +15,7 @@ def count(value: Number) -> str:
 
 
 def significant(value: Number) -> str:
-    """Three significant digits without an exponent: ``0.0123``, ``9.42``, ``118``, ``1,240``."""
+    """Three significant digits: ``0.0123``, ``9.42``, ``118``, ``1,240``."""
     if value is None:
         return DASH
     size = abs(value)
@@ -25,7 +25,7 @@ def significant(value: Number) -> str:
         return f"{value:.1f}"
     if size >= 1 or size == 0:
         return f"{value:.2f}"
-    return f"{value:.3g}" if size >= 1e-4 else f"{value:.1e}"
+    return f"{value:.3g}"
 
 
 def points(value: Number, *, sign: bool = False) -> str:

@@ -80,11 +80,13 @@ def verdicts(data: Data) -> Sheet:
     rows: list[tuple[str, ...]] = []
     for row in sorted(data["targets"], key=lambda t: not t["decides"]):
         said = row["answers"] or {}
+        gone = not row["decides"] and row["availability"] and not row["availability"]["usable"]
+        parts = [said.get(part, nr.DASH) for part in ("compiles", "accurate", "fast")]
         rows.append(
             (
                 safe(row["target"], NAME),
-                row["verdict"] or _absence(row),
-                *(said.get(part, nr.DASH) for part in ("compiles", "accurate", "fast")),
+                absence(row) if gone else row["verdict"] or absence(row),
+                *([nr.DASH] * 3 if gone else parts),
             )
         )
     notes = []
@@ -94,7 +96,8 @@ def verdicts(data: Data) -> Sheet:
     return Sheet("Targets", columns("target|verdict|compiles|accurate|fast enough"), rows, notes)
 
 
-def _absence(row: Data) -> str:
+def absence(row: Data) -> str:
+    """Why a target has no verdict, in a word or two."""
     if row["fault"]:
         return str(row["fault"]["kind"])
     available = row["availability"]
@@ -110,117 +113,6 @@ def unavailable(data: Data) -> list[tuple[str, str, str]]:
             hint = available["install_hint"]
             found.append((safe(row["target"], NAME), safe(available["reason"]), safe(hint)))
     return found
-
-
-# --- accuracy -----------------------------------------------------------------------------------
-
-
-def ladder(data: Data) -> Sheet:
-    """The rungs with drop, interval and gate; every reason that is not a pass is a note."""
-    rows: list[tuple[str, ...]] = []
-    notes: list[str] = []
-    for row in data["ladder"]:
-        name = row["rung"] + (f" {safe(row['target'], NAME)}" if row["target"] else "")
-        rows.append(
-            (
-                name,
-                safe(row["metric"], 16),
-                nr.points(row["value"]),
-                nr.points(row["drop"], sign=True),
-                nr.interval(row["ci95"]),
-                nr.points(row["limit"]),
-                nr.count(row["n"]),
-                nr.DASH if row["gate"] == "not applicable" else row["gate"],
-                safe(row["ran_on"], 32),
-            )
-        )
-        if row["gate"] in ("fail", "not proven") and row["reason"]:
-            notes.append(f"{name}: {safe(row['reason'])}")
-    heads = "rung|metric| >value| >drop| >95 % of drop| >limit| >n|gate| ?ran on"
-    made = Sheet("Accuracy", columns(heads), rows, notes)
-    return folded(made, {"metric": "{}", "n": "{} samples"})
-
-
-def candidates(data: Data, limit: int = 8) -> Sheet:
-    """The bake-off on held-out samples; the chosen one first."""
-    ordered = sorted(data["candidates"], key=lambda c: not c["chosen"])
-    rows: list[tuple[str, ...]] = []
-    for row in ordered[:limit]:
-        scores = row["scores"]
-        why = f"{row['fault']['kind']}: {row['fault']['reason']}" if row["fault"] else row["reason"]
-        rows.append(
-            (
-                safe(row["name"], NAME),
-                "chosen" if row["chosen"] else "",
-                safe(row["source"], 24),
-                nr.points(scores["agreement"]),
-                nr.DASH if scores["cosine"] is None else f"{scores['cosine']:.4f}",
-                nr.significant(scores["sqnr_db"]),
-                nr.count(row["n"]),
-                safe(why, 90),
-            )
-        )
-    heads = "candidate||from| >agreement %| >cosine| >SQNR dB| ?>n| ?why"
-    return Sheet("INT8 candidates", columns(heads), rows, more(len(ordered), limit, "candidates"))
-
-
-# --- speed --------------------------------------------------------------------------------------
-
-
-def benchmark(data: Data) -> Sheet:
-    """Latencies with the interval of the median and the speed-up of INT8."""
-    rows: list[tuple[str, ...]] = []
-    notes: list[str] = []
-    names = {m["sha256"]: m["path"] for m in (data["model"], *data["models"]) if m}
-    for target in data["targets"]:
-        for row in target["benchmark"]:
-            name = safe(target["target"], NAME)
-            if data["models"]:
-                own = row["model"] or (data["model"] or {}).get("sha256", "")
-                name = f"{safe(names.get(own, own), 28)} {name}"
-            label = row["precision"] + ("*" if _not_ours(row) else "")
-            rows.append(
-                (
-                    name,
-                    safe(label, 12),
-                    nr.significant(row["p50_ms"]),
-                    nr.interval(row["ci95_ms"], None),
-                    nr.significant(row["p90_ms"]),
-                    nr.significant(row["p99_ms"]),
-                    str(row["streams"]),
-                    str(row["threads"] or "auto"),
-                    nr.count(row["n"]),
-                    faster(row["speedup"]),
-                    nr.megabytes(row["peak_rss_mb"]),
-                    nr.size(row["artifact_bytes"]),
-                )
-            )
-            cause = row["speedup"] and row["speedup"]["cause"]
-            if cause:
-                notes.append(f"{name} {row['precision']}: {safe(cause)}")
-            if _not_ours(row):
-                notes.append(f"* {name} {row['precision']}: {_not_ours(row)}")
-    heads = (
-        "target|precision| >p50 ms| >95 %| ?>p90| >p99| >streams| >threads| >calls"
-        "| >speed-up| ?>memory| ?>size"
-    )
-    made = Sheet("Speed", columns(heads), rows, notes)
-    words = {"streams": "{} in flight", "threads": "threads {}", "calls": "{} calls each"}
-    return folded(made, words)
-
-
-def _not_ours(row: Data) -> str:
-    if row["emulated"]:
-        return "emulated: proves nothing about latency"
-    return "timed by the vendor's own clock" if row["timed_by"] == "vendor" else ""
-
-
-def faster(speedup: Data | None) -> str:
-    """``2.47x``, or the words that refuse to rank."""
-    if speedup is None:
-        return nr.DASH
-    text = f"{speedup['ratio']:.2f}x"
-    return text if speedup["distinguishable"] else f"{text} (noise)"
 
 
 # --- support ------------------------------------------------------------------------------------

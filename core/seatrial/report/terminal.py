@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from . import facts, sheets
+from . import facts, measured, sheets
 from . import numbers as nr
 from .safe import safe
 from .sheets import Data
@@ -52,13 +53,14 @@ def draw(page: Page, data: Data) -> None:
     if data["command"] != "quantize":
         page.sheet(sheets.verdicts(data))
     reasons(page, data)
-    page.sheet(sheets.ladder(data))
-    page.sheet(sheets.benchmark(data))
+    page.sheet(measured.ladder(data))
+    page.sheet(measured.benchmark(data))
+    page.sheet(measured.layouts(data))
     if data["targets"]:
         page.sheet(sheets.matrix(data))
     found(page, data)
     calibration(page, data)
-    page.sheet(sheets.candidates(data))
+    page.sheet(measured.candidates(data))
     faults(page, data)
 
 
@@ -72,9 +74,7 @@ def headline(page: Page, data: Data) -> None:
         page.banner(data["verdict"], subject)
     else:
         page.line((subject, "bold"), indent=0)
-    classes = dict.fromkeys(t["machine_class"] for t in data["targets"] if t["machine_class"])
-    label = "holds for" if data["verdict"] else "machine"
-    lines = [(label, "; ".join(safe(name, 90) for name in classes))] if classes else []
+    lines = [("holds for" if data["verdict"] else "machine", facts.machines(data))]
     lines += [("model", facts.about(data))] if model else []
     if data["verdict"]:
         lines += [("input", text) for text in facts.inputs(data)[:3]]
@@ -84,9 +84,9 @@ def headline(page: Page, data: Data) -> None:
         page.line((facts.synthetic(data), "bold red"))
 
 
-def reasons(page: Page, data: Data) -> None:
-    """Why, worst first, then what is missing."""
-    listed = data["reasons"]
+def reasons(page: Page, data: Data, only: Sequence[Data] | None = None) -> None:
+    """Why, worst first (all reasons, or ``only`` these), then what is missing."""
+    listed = _once(data["reasons"] if only is None else only)
     if listed:
         page.heading("Why")
         for row in listed[:MOST]:
@@ -101,6 +101,11 @@ def reasons(page: Page, data: Data) -> None:
         page.heading("Missing for a better verdict")
         for text in data["missing"][:MOST]:
             page.labelled("·", safe(text, 300))
+
+
+def _once(listed: Sequence[Data]) -> list[Data]:
+    """Reasons without those that say the same of the same target again."""
+    return list({(row["target"], row["part"], row["text"]): row for row in listed}.values())
 
 
 def found(page: Page, data: Data, most: int = MOST) -> None:
@@ -118,7 +123,7 @@ def found(page: Page, data: Data, most: int = MOST) -> None:
 def one_finding(page: Page, item: sheets.Found) -> None:
     """One finding in two or three lines."""
     times = f" x{len(item.nodes)}" if len(item.nodes) > 1 else ""
-    what = f"{item.target} {'+'.join(item.precisions)}  {item.op_type}{times}"
+    what = f"{item.target} {'+'.join(item.precisions)}  {item.op_type or 'the model'}{times}"
     page.labelled(item.severity, f"{what}: {item.reason}")
     if item.nodes:
         rest = f" and {len(item.nodes) - 3} more" if len(item.nodes) > 3 else ""

@@ -26,7 +26,10 @@ from seatrial.report import (
     draw,
     facts,
     init_view,
+    measured,
+    rows,
     safe,
+    sheets,
     terminal,
 )
 from seatrial.report import numbers as nr
@@ -206,8 +209,71 @@ def test_long_lists_are_cut_and_say_so():
     data["targets"][2]["built"]["findings"] = [base | {"op_type": f"Op{i}"} for i in range(40)]
     assert "29 more findings in report.json" in shown(Report(data))
     data = examples.ship()
-    data["reasons"] = data["reasons"] * 30
-    assert "52 more reasons in report.json" in shown(Report(data))
+    data["reasons"] = [{**data["reasons"][0], "text": f"reason {i % 40}"} for i in range(80)]
+    assert "32 more reasons in report.json" in shown(Report(data))
+
+
+def test_figures_without_a_gate_give_way_to_those_with_one():
+    data = examples.not_proven()
+    extra = [row | {"metric": "cosine", "gate": "not applicable"} for row in data["ladder"]]
+    data["ladder"] = [*data["ladder"], *data["ladder"], *extra]
+    sheet = measured.ladder(data)
+    assert len(sheet.rows) == 5
+    assert sheet.notes[-1] == "3 ungated figures in report.json"
+    data["ladder"] = extra
+    assert {row[0] for row in measured.ladder(data).rows} == {row["rung"] for row in extra}
+
+
+def test_a_reason_that_was_told_is_not_told_again_below_the_ladder():
+    data = examples.not_proven()
+    assert "device-int8 openvino:CPU: 1,450 samples would decide" in measured.ladder(data).notes
+    data["reasons"][0]["text"] = "device-int8: 1,450 samples would decide"
+    assert measured.ladder(data).notes == []
+
+
+def test_layout_variants_are_shown_with_their_price():
+    data = examples.ship()
+    data["targets"][0]["layout"] = rows.layout(
+        "NCHW",
+        "NHWC",
+        "NHWC is 30 % faster",
+        [
+            rows.layout_variant("NCHW", "original", equivalent=True, p50_ms=9.4, ratio=1.0),
+            rows.layout_variant("NHWC", "rewritten", equivalent=False, ratio=0.7, ci95=[0.6, 0.8]),
+        ],
+    )
+    words = " ".join(shown(Report(data)).split())
+    assert "openvino:CPU NHWC * rewritten +0 -0 no - 0.70x [0.60, 0.80]" in words
+    assert "openvino:CPU: NHWC is 30 % faster" in words
+
+
+def test_the_machine_is_named_also_without_a_class():
+    data = examples.ship()
+    data["targets"][0]["machine_class"] = ""
+    own = "Intel(R) Xeon(R) Platinum 8481C, 8 cores, avx512_vnni avx512f avx2"
+    assert facts.machines(data) == own
+    data["targets"][0]["kind"] = "simulator"
+    assert facts.machines(data) == ""
+
+
+def test_a_target_that_is_not_here_and_decides_nothing_has_no_verdict():
+    data = examples.ship()
+    data["targets"][1] |= {"verdict": "NOT PROVEN", "answers": examples.rows.answers("NOT PROVEN")}
+    (last,) = [row for row in sheets.verdicts(data).rows if row[0].startswith("hailo")]
+    assert last == ("hailo@dfc:hailo8l", "unavailable", "-", "-", "-")
+    data["targets"][1]["decides"] = True
+    (last,) = [row for row in sheets.verdicts(data).rows if row[0].startswith("hailo")]
+    assert last[1:3] == ("NOT PROVEN", "NOT PROVEN")
+
+
+def test_wide_columns_go_before_anything_is_squeezed():
+    sheet = sheets.Sheet(
+        "t", sheets.columns("name|?why| >n| ?>size"), [("a" * 20, "long words " * 9, "1", "2 MB")]
+    )
+    assert draw.fitting(sheet, 100) == [0, 1, 2, 3]
+    assert draw.fitting(sheet, 50) == [0, 1, 2]
+    assert draw.fitting(sheet, 40) == [0, 2]
+    assert draw.fitting(sheet, 5) == [0, 2]
 
 
 def test_the_ranking_refuses_what_it_cannot_tell_apart():

@@ -1,0 +1,176 @@
+"""The sheets that hold measured numbers: accuracy ladder, candidates, layouts, timings."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from . import numbers as nr
+from .safe import safe
+from .sheets import NAME, Data, Sheet, columns, folded, more
+
+
+def ladder(data: Data) -> Sheet:
+    """The rungs with drop, interval and gate; every reason that is not a pass is a note.
+
+    Figures without a gate are left to the JSON where the same comparison has one that has.
+    """
+    gated = {_compared(row) for row in data["ladder"] if row["gate"] != "not applicable"}
+    rows: dict[tuple[str, ...], None] = {}
+    notes: dict[str, None] = {}
+    told = [str(row["text"]) for row in data["reasons"]]
+    left = 0
+    for row in data["ladder"]:
+        if row["gate"] == "not applicable" and _compared(row) in gated:
+            left += 1
+            continue
+        rows[_rung(row)] = None
+        known = any(text.endswith(row["reason"]) for text in told)
+        if row["gate"] in ("fail", "not proven") and row["reason"] and not known:
+            about = f" {safe(row['target'], NAME)}" if row["target"] else ""
+            notes[f"{row['rung']}{about}: {safe(row['reason'], 300)}"] = None
+    if left:
+        notes[f"{nr.plural(left, 'ungated figure')} in report.json"] = None
+    heads = "rung|target|against|metric| >value| >drop| >95 % of drop| >limit| >n|gate| ?ran on"
+    made = Sheet("Accuracy", columns(heads), list(rows), list(notes))
+    return folded(made, {"metric": "{}", "n": "{} samples"}) if rows else made
+
+
+def _compared(row: Data) -> tuple[str, ...]:
+    return tuple(str(row[key]) for key in ("rung", "target", "source", "against"))
+
+
+def _rung(row: Data) -> tuple[str, ...]:
+    """The cells of one rung."""
+    return (
+        row["rung"],
+        safe(row["target"], NAME) or nr.DASH,
+        safe(row["against"], 24) or nr.DASH,
+        safe(row["metric"], 24),
+        nr.points(row["value"]),
+        nr.points(row["drop"], sign=True),
+        nr.interval(row["ci95"]),
+        nr.points(row["limit"]),
+        nr.count(row["n"]),
+        nr.DASH if row["gate"] == "not applicable" else row["gate"],
+        safe(row["ran_on"], 32),
+    )
+
+
+def candidates(data: Data, limit: int = 8) -> Sheet:
+    """The bake-off on held-out samples; the chosen one first."""
+    ordered = sorted(data["candidates"], key=lambda c: not c["chosen"])
+    rows: list[tuple[str, ...]] = []
+    for row in ordered[:limit]:
+        scores = row["scores"]
+        why = f"{row['fault']['kind']}: {row['fault']['reason']}" if row["fault"] else row["reason"]
+        rows.append(
+            (
+                safe(row["name"], NAME),
+                "chosen" if row["chosen"] else "",
+                safe(row["source"], 24),
+                nr.points(scores["agreement"]),
+                nr.DASH if scores["cosine"] is None else f"{scores['cosine']:.4f}",
+                nr.significant(scores["sqnr_db"]),
+                nr.count(row["n"]),
+                safe(why, 90),
+            )
+        )
+    heads = "candidate||from| >agreement %| >cosine| >SQNR dB| ?>n| ?why"
+    return Sheet("INT8 candidates", columns(heads), rows, more(len(ordered), limit, "candidates"))
+
+
+def layouts(data: Data) -> Sheet:
+    """Layout variants: proven equal or not, and their time over that of the model's own layout."""
+    rows: list[tuple[str, ...]] = []
+    notes = []
+    for target in data["targets"]:
+        part = target["layout"]
+        if part is None:
+            continue
+        for row in part["variants"]:
+            equal = {True: "yes", False: "no", None: nr.DASH}[row["equivalent"]]
+            rows.append(
+                (
+                    safe(target["target"], NAME),
+                    safe(row["layout"], 12) + (" *" if row["layout"] == part["chosen"] else ""),
+                    row["fault"]["kind"] if row["fault"] else safe(row["method"], 24),
+                    f"+{row['transposes_added']} -{row['transposes_removed']}",
+                    equal,
+                    nr.significant(row["p50_ms"]),
+                    nr.DASH if row["ratio"] is None else f"{row['ratio']:.2f}x",
+                    nr.interval(row["ci95"]),
+                )
+            )
+        if part["reason"]:
+            notes.append(f"{safe(target['target'], NAME)}: {safe(part['reason'], 240)}")
+    heads = "target|layout|how|transposes|equal| >p50 ms| >of own| >95 %"
+    return Sheet("Layout", columns(heads), rows, notes, "* best here" if rows else "")
+
+
+def benchmark(data: Data) -> Sheet:
+    """Latencies with the interval of the median and the speed-up."""
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    names = {m["sha256"]: m["path"] for m in (data["model"], *data["models"]) if m}
+    own = (data["model"] or {}).get("sha256", "")
+    for target in data["targets"]:
+        several = len({row["layout"] for row in target["benchmark"] if row["layout"]}) > 1
+        for row in target["benchmark"]:
+            name = safe(target["target"], NAME)
+            if data["models"]:
+                model = row["model"] or own
+                name = f"{safe(names.get(model, model), 28)} {name}"
+            label = safe(row["precision"], 12) + (f" {safe(row['layout'], 8)}" if several else "")
+            rows.append((name, label + ("*" if _not_ours(row) else ""), *_timing(row)))
+            notes += _remarks(f"{name} {label}", row)
+    heads = (
+        "target|precision| >p50 ms| >95 %| ?>p90| >p99| >streams| >threads| >calls"
+        "| >speed-up| ?>memory| ?>size"
+    )
+    made = Sheet("Speed", columns(heads), rows, [*notes, *_shared(data)])
+    words = {"streams": "{} in flight", "threads": "threads {}", "calls": "{} calls each"}
+    return folded(made, words) if rows else made
+
+
+def _timing(row: Data) -> tuple[str, ...]:
+    return (
+        nr.significant(row["p50_ms"]),
+        nr.interval(row["ci95_ms"], None),
+        nr.significant(row["p90_ms"]),
+        nr.significant(row["p99_ms"]),
+        str(row["streams"]),
+        str(row["threads"] or "auto"),
+        nr.count(row["n"]),
+        faster(row["speedup"]),
+        nr.megabytes(row["peak_rss_mb"]),
+        nr.size(row["artifact_bytes"]),
+    )
+
+
+def _remarks(name: str, row: Data) -> list[str]:
+    cause = row["speedup"]["cause"] if row["speedup"] else ""
+    said = [f"{name}: {safe(cause, 300)}"] if cause else []
+    return said + ([f"* {name}: {_not_ours(row)}"] if _not_ours(row) else [])
+
+
+def _shared(data: Data) -> list[str]:
+    """Remarks that several timings carry, such as the load of the machine, once."""
+    rows = [row for target in data["targets"] for row in target["benchmark"]]
+    counts = Counter(safe(note, 200) for row in rows for note in set(row["notes"]))
+    return [note for note, count in counts.items() if count > 1][:3]
+
+
+def _not_ours(row: Data) -> str:
+    if row["emulated"]:
+        return "emulated: proves nothing about latency"
+    return "timed by the vendor's own clock" if row["timed_by"] == "vendor" else ""
+
+
+def faster(speedup: Data | None) -> str:
+    """``2.47x``, or the words that refuse to rank."""
+    if speedup is None:
+        return nr.DASH
+    text = f"{speedup['ratio']:.2f}x"
+    if not speedup["distinguishable"]:
+        return f"{text} (noise)"
+    return text if speedup["ratio"] >= 1 else f"{text} slower"
