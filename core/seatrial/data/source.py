@@ -1,8 +1,8 @@
 """Where samples come from: ``FOLDER``, ``FILE.npz``, ``FILE.npy`` or ``MODULE:CALLABLE``.
 
 A source may end in a slice, ``photos[0:256]``. It is applied to the sorted samples that are left
-after ``where``; a split in two comes next, ``limit`` last. The parent process only looks whether the place exists: what
-a set holds is read by a child, once.
+after ``where``; a split in two comes next, ``limit`` last. The parent process only looks whether
+the place exists: what a set holds is read by a child, once.
 Standard library only.
 """
 

@@ -18,7 +18,7 @@ from seatrial.data.contract import InputContract, complete
 from seatrial.data.source import Source, split
 from seatrial.errors import UserError
 from seatrial.init import guess as g
-from seatrial.init.presets import Hint, classes_of, find, swapped
+from seatrial.init.presets import Hint, classes_of, find
 from seatrial.init.records import (
     Look,
     LookRequest,
@@ -173,7 +173,7 @@ class _Init:
     def _try(
         self, base: InputGuess, said: Hint, model_input: TensorIO, calibration: Source | None
     ) -> tuple[Score, ...]:
-        """Scores of the presets, and of the best one with its colours swapped."""
+        """Scores of the presets, then of their twins with the colours swapped, eight at most."""
         if calibration is None or calibration.user_code or len(self.facts.inputs) != 1:
             return ()
         if classes_of(self.facts) < 2:
@@ -182,11 +182,12 @@ class _Init:
         first = self._scores(contracts, model_input, calibration)
         if not first or base.contract.color == "GRAY":
             return first
-        best = swapped(find(g.best(first).preset))
-        if best.name in contracts or len(contracts) >= 6:
-            return first
-        contract = complete(g.settle(base, best, "", ()).contract, model_input)
-        return (*first, *self._scores({best.name: contract}, model_input, calibration))
+        twins = {
+            twin.name: complete(g.settle(base, twin, "", ()).contract, model_input)
+            for twin in g.twins(first)
+            if twin.name not in contracts
+        }
+        return (*first, *self._scores(twins, model_input, calibration))
 
     def _scores(
         self, contracts: dict[str, InputContract], model_input: TensorIO, calibration: Source

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 
 from seatrial.data.contract import InputContract, complete, guess_layout
-from seatrial.init.presets import BY_NAME, Hint, Preset, find, hint, is_picture
+from seatrial.init.presets import BY_NAME, Hint, Preset, find, hint, is_picture, swapped
 from seatrial.init.records import Look, Score
 from seatrial.init.render import InputGuess
 from seatrial.intake import ModelFacts
@@ -137,6 +137,17 @@ def fits_dtype(contract: InputContract, model_input: TensorIO) -> bool:
     return contract.identity and model_input.dtype != "int8"
 
 
+def twins(scores: Sequence[Score]) -> list[Preset]:
+    """Presets to try next, colours swapped: the best one's twin, or all if BGR was best.
+
+    The BGR preset itself has no twin: its mean is never used in RGB order.
+    """
+    first = find(best(scores).preset)
+    if first.contract.color == "RGB":
+        return [swapped(first)]
+    return [swapped(BY_NAME[name]) for name in ("imagenet", "unit", "signed")]
+
+
 def best(scores: Sequence[Score]) -> Score:
     """The preset with most right answers; without labels, with the surest answers."""
     if all(s.right < 0 for s in scores):
@@ -160,7 +171,9 @@ def choose(said: Hint, scores: Sequence[Score], *, labelled: bool) -> tuple[str,
         return said.preset, f"GUESS: {said.why}", lines
     if scores and not labelled:
         first = best(scores)
-        why = f"the model is surest of its answers on {first.n} unlabelled samples (a weak sign):"
+        near = [s.preset for s in scores if s.confidence > first.confidence - 0.1 and s != first]
+        doubt = f"; {', '.join(near)} come close, so check" if near else ""
+        why = f"the model is surest of itself on {first.n} unlabelled samples, a weak sign{doubt}:"
         return first.preset, f"GUESS: {why}", lines
     return "imagenet", "GUESS: nothing points anywhere; this is the most common", lines
 

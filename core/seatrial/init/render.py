@@ -67,9 +67,10 @@ def number(value: float) -> str:
     """A number as a person would write it: ``"1/255"`` for a scale of that kind."""
     if value == 0 or (value.is_integer() and abs(value) < 1e15):
         return f"{value:.1f}"
-    below = round(2 / value) / 2
-    if 1 < abs(below) < 1e5 and 1 / below == value:
-        return f'"1/{below:g}"'
+    if 1e-4 < value < 1:
+        below = round(2 / value) / 2
+        if 1 / below == value:
+            return f'"1/{below:g}"'
     return repr(value)
 
 
@@ -86,7 +87,8 @@ def render(plan: Plan) -> str:
     for guess in plan.inputs:
         lines += ["", *_input(guess)]
     lines += ["", *(plan.data or _no_data())]
-    lines += ["", *_task(plan), "", *_sla(plan)]
+    lines += [] if lines[-1] == "" else [""]
+    lines += [*_task(plan), "", *_sla(plan)]
     return "\n".join(lines) + "\n"
 
 
@@ -98,7 +100,7 @@ _ALTERNATIVES: Mapping[str, str] = {
     "resize": '"none", "stretch", "crop" (with resize_to), "letterbox" (with pad_value, pad_side)',
     "interpolation": '"nearest", "bilinear", "bicubic", "lanczos", "box" (Pillow\'s filters)',
     "layout": '"NCHW" or "NHWC"',
-    "exif": "true turns pictures as their EXIF orientation says",
+    "exif": "false leaves pictures as stored, whatever their EXIF orientation says",
 }
 
 
@@ -209,4 +211,4 @@ def _sla(plan: Plan) -> list[str]:
 def data_lines(table: str, values: Iterable[tuple[str, str]], note: str = "") -> list[str]:
     """One ``[data...]`` table."""
     head = [_comment(note)] if note else []
-    return [*head, f"[{table}]", *(f"{key} = {value}" for key, value in values)]
+    return [*head, f"[{table}]", *(f"{key} = {value}" for key, value in values), ""]
