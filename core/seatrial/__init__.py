@@ -7,6 +7,8 @@ needs nothing: the package is also carried, in part, to foreign interpreters.
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,3 +41,22 @@ def _version() -> str:
         return metadata.version("seatrial")
     except metadata.PackageNotFoundError:
         return _VERSION
+
+
+class _Command(types.ModuleType):
+    """A subpackage that bears the name of a public function, and can be called like it."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        name = self.__name__.rpartition(".")[2]
+        return getattr(importlib.import_module(".api", __name__), name)(*arguments, **options)
+
+
+class _Package(types.ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system puts seatrial.quantize, the package, over seatrial.quantize().
+        if name in _API and type(value) is types.ModuleType:
+            value.__class__ = _Command
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

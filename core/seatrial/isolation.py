@@ -230,10 +230,9 @@ class Runner:
             "session", owner, name, request, refs=refs, limits=limits, env=env, variables=variables
         )
         begin = time.monotonic()
-        refused = self._refused(call)
-        if refused:
-            return Outcome(fault=refused)
-        job = prepare(self.workspace, call)
+        job = self._prepared(call)
+        if isinstance(job, Fault):
+            return Outcome(fault=job)
         if self._in_process:
             transport: Transport | Finished = LocalTransport.load(job)
         else:
@@ -303,10 +302,9 @@ class Runner:
 
     def _one_shot(self, call: Call, kind: type[Any] | None) -> Outcome[Any]:
         begin = time.monotonic()
-        refused = self._refused(call)
-        if refused:
-            return Outcome(fault=refused)
-        job = prepare(self.workspace, call)
+        job = self._prepared(call)
+        if isinstance(job, Fault):
+            return Outcome(fault=job)
         if self._in_process:
             finished = run_here(job, self._progress)
         else:
@@ -332,6 +330,14 @@ class Runner:
             if self._supervisor is None:
                 self._supervisor = Supervisor()
             return self._supervisor
+
+    def _prepared(self, call: Call) -> Prepared | Fault:
+        """The job's directory, or why there is none: a bad plugin, a bad object, a full disk."""
+        try:
+            return self._refused(call) or prepare(self.workspace, call)
+        except OSError as error:
+            reason = f"the job cannot be written: {error}"
+            return Fault(kind=FaultKind.UNAVAILABLE, stage=call.name, reason=reason)
 
     def _refused(self, call: Call) -> Fault | None:
         if call.plugin is not None and call.plugin.problem:
@@ -375,7 +381,9 @@ class Runner:
         )
         if not keep:
             shutil.rmtree(job.folder / "scratch", ignore_errors=True)
-            store(job, outcome, finished.value)
+            lost = store(job, outcome, finished.value)
+            if lost and outcome.fault is None:
+                return dataclasses.replace(outcome, result=None, fault=lost)
         return outcome
 
 

@@ -228,11 +228,15 @@ def _by_hand(job: Mapping[str, Any], folder: Path) -> int:
 def write_json(path: Path, value: Any) -> None:
     """Write aside, fsync, rename: a reader sees the old file, the new one, or none."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, allow_nan=False, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(value, file, allow_nan=False, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def main(arguments: list[str]) -> int:

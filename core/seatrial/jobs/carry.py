@@ -73,14 +73,29 @@ def carried(value: str | None) -> Path:
     files = {f"seatrial/{name}": ours / name for name in MODULES}
     if value is not None:
         files |= plugin_files(value)
+    sha = _content(files)
+    final = user_cache() / "carried" / sha[:32]
+    if final.is_dir() and not _intact(final, files, sha):
+        shutil.rmtree(final, ignore_errors=True)
+    if not final.is_dir():
+        _make(final, files)
+    return final
+
+
+def _content(files: dict[str, Path]) -> str:
+    """sha256 over names and contents."""
     sha = hashlib.sha256(_MAIN.encode())
     for name in sorted(files):
         content = hashlib.sha256(files[name].read_bytes()).hexdigest()
         sha.update(f"{name} {content}\n".encode())
-    final = user_cache() / "carried" / sha.hexdigest()[:32]
-    if not final.is_dir():
-        _make(final, files)
-    return final
+    return sha.hexdigest()
+
+
+def _intact(folder: Path, files: dict[str, Path], sha: str) -> bool:
+    try:
+        return _content({name: folder / name for name in files}) == sha
+    except OSError:
+        return False
 
 
 def _make(final: Path, files: dict[str, Path]) -> None:

@@ -59,18 +59,23 @@ def _artifact_problem(value: Any, out: Path) -> str:
     return next((problem for part in parts if (problem := _artifact_problem(part, out))), "")
 
 
-def store(job: Prepared, outcome: Outcome[Any], value: Any) -> None:
-    """Write ``result.json`` into the job's folder."""
+def store(job: Prepared, outcome: Outcome[Any], value: Any) -> Fault | None:
+    """Write ``result.json`` into the job's folder; a fault when the disk does not take it."""
     fault = outcome.fault
-    write_json(
-        job.folder / "result.json",
-        {
-            "schema": "seatrial.result/1",
-            "job": outcome.job_id,
-            "value": value if fault is None else None,
-            "fault": dataclasses.asdict(fault) if fault else None,
-            "seconds": outcome.seconds,
-            "peak_rss_mb": outcome.peak_rss_mb,
-            "network": outcome.network,
-        },
-    )
+    record = {
+        "schema": "seatrial.result/1",
+        "job": outcome.job_id,
+        "value": value if fault is None else None,
+        "fault": dataclasses.asdict(fault) if fault else None,
+        "seconds": outcome.seconds,
+        "peak_rss_mb": outcome.peak_rss_mb,
+        "network": outcome.network,
+    }
+    try:
+        write_json(job.folder / "result.json", record)
+    except OSError as error:
+        reason = f"the result cannot be stored: {error}"
+        return Fault(
+            kind=FaultKind.UNAVAILABLE, stage=job.call.name, reason=reason, log=job.log_name
+        )
+    return None

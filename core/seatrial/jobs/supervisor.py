@@ -27,6 +27,18 @@ TICK_S = 0.05
 LOOK_S = 0.25
 
 
+_adopters = 0
+_adopters_lock = threading.Lock()
+
+
+def _adopt_orphans(change: int) -> None:
+    """Be a subreaper while any supervisor of this process is at work, and no longer."""
+    global _adopters  # noqa: PLW0603 - the kernel's flag is the whole process's, too
+    with _adopters_lock:
+        _adopters += change
+        guard.adopt_orphans(_adopters > 0)
+
+
 class Supervisor:
     """Starts children and answers for their end."""
 
@@ -38,7 +50,7 @@ class Supervisor:
         self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closing = False
         self._looked = 0.0
-        guard.adopt_orphans(True)
+        _adopt_orphans(+1)
         self._watchman = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(processes.__file__))],
             stdin=subprocess.PIPE,
@@ -81,7 +93,7 @@ class Supervisor:
         self._selector.close()
         os.close(self._wake_in)
         os.close(self._wake_out)
-        guard.adopt_orphans(False)
+        _adopt_orphans(-1)
 
     def _do(self, work: Callable[[], None]) -> None:
         self._todo.put(work)

@@ -123,6 +123,29 @@ def test_the_folder_is_named_by_its_content(site, healthy, shelf):
     assert carried(None) != first and not (carried(None) / "seatrial_healthy.py").exists()
 
 
+def test_a_damaged_folder_is_made_again(site, healthy):
+    folder = carried(healthy.value)
+    worker = folder / "seatrial" / "worker.py"
+    whole = worker.read_bytes()
+    worker.write_bytes(whole[:-1])
+    assert carried(healthy.value) == folder and worker.read_bytes() == whole
+
+
+def test_a_subpackage_does_not_hide_the_function_of_its_name():
+    code = (
+        "import sys, types, seatrial\n"
+        "api = types.ModuleType('seatrial.api')\n"
+        "api.quantize = lambda *a, **k: (a, k)\n"
+        "sys.modules['seatrial.api'] = api\n"
+        "assert seatrial.quantize(1) == ((1,), {})\n"
+        "import seatrial.quantize as package\n"
+        "assert seatrial.quantize is package and package.__path__\n"
+        "print(seatrial.quantize(1, a=2))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "((1,), {'a': 2})\n", done.stderr
+
+
 def test_hooks_run_in_a_foreign_interpreter(workspace, foreign, healthy, faults, model):
     with Runner(workspace, environments={"old": foreign}) as runner:
         request = r.CheckRequest(model=model, target="cpu")
