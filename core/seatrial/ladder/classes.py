@@ -13,6 +13,7 @@ from typing import Any
 
 from seatrial.tasks.base import Task
 from seatrial.tasks.classify import Classify
+from seatrial.verdict.proportions import Z
 
 from .records import Baseline, ClassDrop
 from .sweep import SHIFTS, Sweep
@@ -62,7 +63,7 @@ def baseline(sweep: Sweep | None, task: Task, labels: Sequence[Any] | None) -> B
         return None
     n = len(labels)
     targets = [task.target(label) for label in labels]
-    expected, excess = _chance(targets, sweep.classes)
+    expected, excess, kappa = _chance(targets, sweep.classes)
     shift = max(SHIFTS, key=lambda s: sweep.shifted[s])
     old, new = sweep.shifted[0], sweep.shifted[shift]
     off = 100.0 * (new - old) / n >= SHIFT_POINTS and new - old >= SHIFT_SIGMAS * math.sqrt(
@@ -72,20 +73,22 @@ def baseline(sweep: Sweep | None, task: Task, labels: Sequence[Any] | None) -> B
         rung=sweep.rung.rung,
         expected=100.0 * expected,
         excess=excess,
+        kappa_high=kappa,
         classes=len(set(targets)),
         shift=shift if off else 0,
         shifted=100.0 * new / n if off else 100.0 * old / n,
     )
 
 
-def _chance(targets: Sequence[int], predicted: Sequence[int]) -> tuple[float, float]:
+def _chance(targets: Sequence[int], predicted: Sequence[int]) -> tuple[float, float, float]:
     """Accuracy expected of guesses with the same class shares, and how far above it we are.
 
-    With labels of one class only every constant guess is right; then nothing can be told, and
-    the accuracy counts as ``0`` standard deviations above chance.
+    With one class in labels or predictions nothing varies; then nothing can be told, and the
+    accuracy counts as 0 standard deviations above chance.
 
     Returns:
-        (expected share, excess in standard deviations under independence)
+        (expected share, excess in standard deviations under independence, upper 95 % limit of
+        Cohen's kappa: the share of what guessing leaves open that the model gets right)
     """
     n = len(targets)
     p, q = Counter(targets), Counter(predicted)
@@ -94,5 +97,7 @@ def _chance(targets: Sequence[int], predicted: Sequence[int]) -> tuple[float, fl
     variance = (expected + expected**2 - spread) / n
     observed = sum(t == c for t, c in zip(targets, predicted, strict=True)) / n
     if variance <= 1e-15:
-        return expected, 0.0
-    return expected, (observed - expected) / math.sqrt(variance)
+        return expected, 0.0, 0.0
+    deviation = math.sqrt(variance)
+    kappa = (observed + Z * deviation - expected) / (1 - expected)
+    return expected, (observed - expected) / deviation, kappa

@@ -131,7 +131,7 @@ def _judged(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -
     limit = sla.device_drop if step.against == ONNX_INT8 else sla.max_drop
     if step.paired is None:
         return agreement_gate(step, sla.accept_agreement)
-    return drop_gate(step.paired, limit if limit is not None else 0.0, step)
+    return drop_gate(step.paired, limit if limit is not None else 0.0, step, facts.unit)
 
 
 def equal(outputs: Sequence[OutputDifference]) -> bool:
@@ -216,7 +216,7 @@ def agreement_gate(step: Comparison, accepted: float | None) -> Gate:
     return Gate(gate=gate, code="accuracy.agreement", reason=text)
 
 
-def drop_gate(drop: Paired, limit: float, step: Comparison) -> Gate:
+def drop_gate(drop: Paired, limit: float, step: Comparison, unit: str) -> Gate:
     """Non-inferiority: the whole 95 % interval of the drop lies at or below the limit."""
     if step.vanished:
         lost = step.vanished[0]
@@ -226,14 +226,16 @@ def drop_gate(drop: Paired, limit: float, step: Comparison) -> Gate:
             + (f"; {len(step.vanished)} classes vanished" if len(step.vanished) > 1 else "")
         )
         return Gate(gate=FAIL, code="accuracy.class-vanished", reason=text)
+    form = ".2f" if unit == "points" else ".4g"
+    verb = "loses" if drop.drop >= 0 else "gains"
+    text = f"{verb} {abs(drop.drop):{form}} {unit} against {step.against}"
     if drop.ci95 is None:
-        text = f"a drop of {drop.drop:.2f} points without an interval: {drop.reason}"
+        text = f"{text}, without an interval: {drop.reason}"
         return Gate(gate=UNPROVEN, code="accuracy.too-little", reason=text)
     low, high = drop.ci95
-    verb = f"loses {drop.drop:.2f}" if drop.drop >= 0 else f"gains {-drop.drop:.2f}"
-    text = (
-        f"{verb} points against {step.against} (95 % interval of the loss {low:.2f} to "
-        f"{high:.2f}, {drop.n} {drop.unit}); the limit is {limit:.2f}"
+    text += (
+        f" (95 % interval of the loss {low:{form}} to {high:{form}}, {drop.n} {drop.unit}); "
+        f"the limit is {limit:{form}}"
     )
     if high <= limit:
         return Gate(gate=PASS, code="accuracy.drop", reason=text)

@@ -11,9 +11,12 @@ PASS, FAIL, UNPROVEN, NONE = "pass", "fail", "not proven", "not applicable"
 #: With fewer samples one class for all of them may be honest.
 LEAST_FOR_CONSTANT = 10
 
-#: Standard deviations above guessing that a baseline must reach ...
+#: A baseline this many standard deviations above guessing is one.
 SIGMAS = 2.0
-#: ... or else it is at chance level; with fewer samples than this it merely cannot be told.
+
+#: One that is not is at chance level if even the upper limit of its kappa is below this ("slight"
+#: in the usual reading); otherwise, or with few samples, it merely cannot be told.
+KAPPA = 0.2
 LEAST_FOR_CHANCE = 30
 
 
@@ -102,12 +105,15 @@ def doubts(facts: RungFacts, result: JudgeResult) -> Gate | None:
         return Gate(gate=UNPROVEN, code="baseline.one-class", reason=text)
     if baseline.excess >= SIGMAS:
         return None
+    figures = (
+        f"{facts.value:.1f} % of {facts.n} are right, guessing with its own class shares "
+        f"gives {baseline.expected:.1f} %"
+    )
+    if facts.n < LEAST_FOR_CHANCE or baseline.kappa_high >= KAPPA:
+        text = f"the float model cannot be told from guessing: {figures}"
+        return Gate(gate=UNPROVEN, code="baseline.chance", reason=text)
     text = (
-        f"the float model is at chance level: {facts.value:.1f} % right, guessing with its own "
-        f"class shares gives {baseline.expected:.1f} %: labels, preprocessing or class order "
+        f"the float model is at chance level: {figures}: labels, preprocessing or class order "
         "do not fit the model"
     )
-    if facts.n < LEAST_FOR_CHANCE:
-        text += f" (or {facts.n} samples are too few to tell)"
-        return Gate(gate=UNPROVEN, code="baseline.chance", reason=text)
     return Gate(gate=FAIL, code="baseline.chance", reason=text)

@@ -202,6 +202,7 @@ class Baseline:
         rung: which rung it is.
         expected: accuracy in points that guessing with the same class shares would reach.
         excess: how many standard deviations the accuracy lies above that.
+        kappa_high: upper 95 % limit of Cohen's kappa.
         classes: different labels in the test set.
         shift: -1 or 1 when labels moved by that much fit far better, else 0.
         shifted: accuracy in points with the labels moved so.
@@ -210,6 +211,7 @@ class Baseline:
     rung: str
     expected: float
     excess: float
+    kappa_high: float
     classes: int
     shift: int
     shifted: float

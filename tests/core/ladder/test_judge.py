@@ -203,6 +203,27 @@ def test_few_samples_cannot_tell_chance(bench: Any, rows: Any) -> None:
     assert (found.row["gate"], found.code) == ("not proven", "baseline.chance")
 
 
+@pytest.mark.parametrize(("n", "gate"), [(60, "not proven"), (600, "fail")])
+def test_guessing_is_told_only_with_enough_samples(
+    bench: Any, rows: Any, n: int, gate: str
+) -> None:
+    values = np.random.default_rng(2).normal(size=(n, 2)).astype(np.float32)
+    labels = np.random.default_rng(3).integers(0, 2, n)
+    test = bench.test_set(labels.tolist(), n)
+    found = rows(bench.judge(test, ladder(bench, values, noisy(values, 0.01))))["onnx-fp32", None]
+    assert (found.row["gate"], found.code) == (gate, "baseline.chance")
+
+
+def test_a_rare_class_that_is_found_is_better_than_guessing(bench: Any, rows: Any) -> None:
+    labels = np.zeros(200, int)
+    labels[:8] = 1
+    values = np.tile(np.array([1, 0], np.float32), (200, 1)) + np.arange(200)[:, None] / 1e4
+    values[:6] = values[:6, ::-1]
+    test = bench.test_set(labels.tolist(), 200)
+    rungs = ladder(bench, values.astype("f4"), noisy(values, 0.01))
+    assert rows(bench.judge(test, rungs))["onnx-fp32", None].row["gate"] == "not applicable"
+
+
 def test_a_float_device_in_a_lower_precision_is_not_fp32(
     bench: Any, logits: Make, rows: Any
 ) -> None:
