@@ -84,7 +84,8 @@ def _rules(*, vnni: bool = True, static: bool = False) -> InputRules:
         opset_max=0,
         static_shapes=static,
         layouts=("NCHW", "NHWC"),
-        qdq=QdqDialect(reduce_range=not vnni),
+        # Float biases, as its own quantizer writes them: the CPU plugin fuses them either way.
+        qdq=QdqDialect(bias="float", reduce_range=not vnni),
     )
 
 
