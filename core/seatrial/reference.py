@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
 from .hookspecs import Job
 from .results import LayerRun, LoadRequest, Ran, TargetKind
+from .samples import Samples
 
 #: Values of ``options["optimize"]``: ``none`` takes Q and DQ literally, ``all`` is the default.
 OPTIMIZE = ("all", "basic", "none")
@@ -40,6 +41,18 @@ class ReferenceSession:
         self.shapes: dict[str, tuple[int | str | None, ...]] = {
             i.name: tuple(i.shape) for i in session.get_inputs()
         }
+
+    def groups(self, samples: Samples, indices: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        """The samples of each inference: as many as the model's fixed batch, else one by one.
+
+        A last short group is filled up with its last sample.
+        """
+        first = next(iter(self.shapes.values()), ())[:1]
+        fixed = samples.index.get("batch_axis", True) and first and isinstance(first[0], int)
+        size = max(int(first[0] or 1), 1) if fixed else 1
+        for start in range(0, len(indices), size):
+            group = tuple(indices[start : start + size])
+            yield group + group[-1:] * (size - len(group))
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Run once; sequences and maps come back as arrays where their parts agree in shape."""

@@ -24,6 +24,7 @@ from .types import (
     SampleFlags,
     SurveyRequest,
 )
+from .verify import check_prepared
 
 #: Progress is reported at most this often, in seconds.
 PROGRESS_S = 0.5
@@ -33,7 +34,8 @@ def ranges(request: RangesRequest, job: Job) -> RangesResult:
     """Observe every activation that Q/DQ insertion may need.
 
     Raises:
-        UserError: an unknown method, an empty store, or a model whose opset is too old.
+        UserError: an unknown method, an empty store, a model whose opset is too old, or one that
+            folding changes.
     """
     if request.method not in METHODS:
         raise UserError("method", f"{request.method!r} is not one of {', '.join(METHODS)}")
@@ -42,7 +44,9 @@ def ranges(request: RangesRequest, job: Job) -> RangesResult:
     if not indices:
         raise UserError("calibration", "the sample store is empty")
     job.progress("preparing the graph", 0.0)
-    prepared = prepare(job.path(request.model))
+    path = job.path(request.model)
+    prepared = prepare(path)
+    check_prepared(path, prepared, samples, indices[0])
     collector = _collector(prepared, job)
     started = time.monotonic()
     _observe(collector, samples, indices, request.threads, job)

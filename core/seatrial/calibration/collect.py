@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -95,25 +96,31 @@ class Collector:
         """Observe samples, several at a time; yields how many are done."""
         workers = threads or min(os.cpu_count() or 1, WORKERS_MAX)
         ids = samples.ids
+        groups: Iterator[tuple[int, ...]] = ((i,) for i in indices)
+        if self.session is not None:
+            groups = self.session.groups(samples, indices)
         with ThreadPoolExecutor(workers) as pool:
-            todo = iter(indices)
-            running = [self._submit(pool, samples, i) for i in itertools.islice(todo, workers)]
+            running = deque(
+                self._submit(pool, samples, g) for g in itertools.islice(groups, workers)
+            )
             done = 0
             while running:
-                i, feeds, outputs = running.pop(0).result()
-                running += [self._submit(pool, samples, k) for k in itertools.islice(todo, 1)]
-                self._take(ids[i], feeds, outputs)
-                done += 1
+                group, feeds, outputs = running.popleft().result()
+                running.extend(self._submit(pool, samples, g) for g in itertools.islice(groups, 1))
+                self._take(ids[group[0]], feeds, outputs)
+                done += len(set(group))
                 yield done
 
-    def _submit(self, pool: ThreadPoolExecutor, samples: Samples, i: int) -> Future[Any]:
-        return pool.submit(self._one, samples, i)
+    def _submit(
+        self, pool: ThreadPoolExecutor, samples: Samples, group: tuple[int, ...]
+    ) -> Future[Any]:
+        return pool.submit(self._one, samples, group)
 
-    def _one(self, samples: Samples, i: int) -> tuple[int, Any, dict[str, Any]]:
-        feeds = samples.feeds([i])
+    def _one(self, samples: Samples, group: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
+        feeds = samples.feeds(group)
         if self.session is None:
-            return i, feeds, {}
-        return i, feeds, self.session.run({n: feeds[n] for n in self.session.inputs})
+            return group, feeds, {}
+        return group, feeds, self.session.run({n: feeds[n] for n in self.session.inputs})
 
     def _take(self, sample: str, feeds: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         import numpy as np

@@ -32,11 +32,20 @@ def score_candidate(request: ScoreRequest, job: Job) -> Score:
     reference = open_model(job.path(request.model), threads=request.threads)
     candidate = open_model(path, optimize="none", threads=request.threads)
     totals = Totals()
-    for k, i in enumerate(request.indices):
-        feeds = samples.feeds([i])
-        totals.add(reference.run(feeds), candidate.run(feeds))
-        job.progress(f"scoring sample {k + 1}", (k + 1) / len(request.indices))
+    for group in reference.groups(samples, request.indices):
+        feeds = samples.feeds(group)
+        expected, got = reference.run(feeds), candidate.run(feeds)
+        for k in range(len(set(group))):
+            totals.add(_part(expected, k, len(group)), _part(got, k, len(group)))
+        job.progress(f"scored {totals.n} samples", totals.n / len(request.indices))
     return totals.score(sum(f.stat().st_size for f in _files(path)))
+
+
+def _part(outputs: Mapping[str, Any], k: int, size: int) -> dict[str, Any]:
+    """Outputs of the k-th sample of a group; the batch axis stays."""
+    if size == 1:
+        return dict(outputs)
+    return {n: v[k : k + 1] for n, v in outputs.items() if v.ndim and len(v) == size}
 
 
 def _files(path: Path) -> list[Path]:

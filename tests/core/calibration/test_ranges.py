@@ -15,13 +15,14 @@ from onnx import helper
 from seatrial.calibration import table as tables
 from seatrial.calibration.child import forecast, ranges, survey
 from seatrial.calibration.types import ForecastRequest, RangesRequest, SurveyRequest
+from seatrial.calibration.verify import check_prepared
 from seatrial.errors import UserError
 from seatrial.quantize.plan import make_plan
 from seatrial.quantize.prepare import prepare
 from seatrial.quantize.signs import non_negative
 from seatrial.reference import open_model, with_outputs
 from seatrial.results import Ref
-from seatrial.samples import StoreWriter
+from seatrial.samples import Samples, StoreWriter
 from seatrial.testing.local import LocalJob
 
 node = helper.make_node
@@ -270,3 +271,32 @@ def test_forecast_scales_with_the_count(model: Any, job: LocalJob, store: Any) -
     found = forecast(request, job)
     assert found.seconds == pytest.approx(found.setup_s + 1000 * found.sample_s)
     assert found.sample_s > 0
+
+
+def test_a_model_with_a_fixed_batch_is_fed_whole_batches(
+    model: Any, job: LocalJob, store: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.normal(size=(4, 3, 3, 3)).astype(np.float32)}
+    proto = model([node("Conv", ["x", "w"], ["y"])], {"x": [4, 3, 8, 8]}, ["y"], constants)
+    x = rng.normal(size=(6, 3, 8, 8)).astype(np.float32)
+    result = ranges(RangesRequest(model=added(proto, job), samples=job.add(store({"x": x}))), job)
+    found = tables.load(job.out / result.artifact.entry)
+    assert found.range("x") == (float(x.min()), float(x.max()))
+    assert result.count == 6
+    assert any("6 of 6" in m for m in job.messages)
+
+
+def test_an_edit_that_changes_results_is_refused(model: Any, job: LocalJob, store: Any) -> None:
+    rng = np.random.default_rng(0)
+    proto = model([node("Conv", ["x", "w"], ["y"], name="c")], {"x": ["N", 3, 8, 8]}, ["y"],
+                  {"w": rng.normal(size=(4, 3, 3, 3)).astype(np.float32)})  # fmt: skip
+    ref = added(proto, job)
+    samples = Samples(store({"x": rng.normal(size=(1, 3, 8, 8)).astype(np.float32)}))
+    prepared = prepare(job.path(ref))
+    prepared.notes.append("edited")
+    check_prepared(job.path(ref), prepared, samples, 0)
+    weight = prepared.graph.constant("w")
+    prepared.graph.set_constant("w", weight * np.float32(1.01))
+    with pytest.raises(UserError, match="y: folding"):
+        check_prepared(job.path(ref), prepared, samples, 0)
