@@ -12,7 +12,7 @@ from seatrial.errors import UserError
 from seatrial.text import clean
 
 from . import backends, bench, check, demo, init, quantize, run
-from .output import complain, put, settle
+from .output import complain, put, refusal, settle
 
 #: In the order of the help.
 COMMANDS = (run, check, init, quantize, bench, backends, demo)
@@ -95,7 +95,7 @@ def _run(words: list[str]) -> int:
     try:
         return int(args.run(args))
     except UserError as error:
-        complain(error.line())
+        complain(refusal(error))
         return 2
     except KeyboardInterrupt:
         complain("", "interrupted")

@@ -54,7 +54,7 @@ def run(args: Namespace) -> int:
             except UserError as error:
                 if len(jobs) == 1:
                     raise
-                output.complain(error.line())
+                output.complain(output.refusal(error))
                 codes.append(2)
     if args.json:
         output.write_json(_document(args, reports), args.json)

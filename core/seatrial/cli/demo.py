@@ -50,7 +50,7 @@ def run(args: Namespace) -> int:
     )
     with output.reserved(), progress.make(args) as shown:
         reports = api.demo(options, shown)
-    output.show(reports, args)
+    output.show(reports, args, brief=not args.verbose)
     if any(report.data["interrupted"] for report in reports):
         return 130
     return 0 if reports and all(report.verdict for report in reports) else 3

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Longest error line, in characters.
 LINE = 400
+#: Length that an error line is brought down to by shortening its subject.
+WANTED = 200
+#: Characters of a subject that always stay: its end, where the file's name is.
+SUBJECT = 40
 
 
 def put(text: str, stream: TextIO) -> None:
@@ -32,6 +36,15 @@ def complain(line: str, kind: str = "error") -> None:
     """One line on standard error."""
     tail = f": {clean(line, LINE)}" if line else ""
     put(f"seatrial: {kind}{tail}\n", sys.stderr)
+
+
+def refusal(error: UserError) -> str:
+    """The line of a refused input; a long path loses its beginning, never the advice its end."""
+    subject = error.subject
+    excess = len(error.line()) - WANTED
+    if excess > 0 and len(subject) > SUBJECT:
+        subject = "..." + subject[-max(SUBJECT, len(subject) - excess - 3) :]
+    return UserError(subject, error.reason, place=error.place, advice=error.advice).line()
 
 
 def settle() -> None:
@@ -103,8 +116,8 @@ def deliver(report: Report, args: Namespace) -> int:
     return report.exit_code
 
 
-def show(reports: Sequence[Report], args: Namespace) -> None:
-    """Print the view for people, or with ``-q`` one line per report."""
+def show(reports: Sequence[Report], args: Namespace, *, brief: bool = False) -> None:
+    """Print the view for people (or its ``brief`` form), or with ``-q`` one line per report."""
     from seatrial.report import terminal
 
     for report in reports:
@@ -112,7 +125,7 @@ def show(reports: Sequence[Report], args: Namespace) -> None:
             if args.quiet:
                 put(terminal.one_line(report), sys.stdout)
             else:
-                terminal.show(report, sys.stdout)
+                terminal.show(report, sys.stdout, brief=brief)
         except BrokenPipeError:
             _close_quietly(sys.stdout)
 

@@ -115,9 +115,17 @@ class LiveProgress:
 
 def _bars(stream: TextIO) -> Bars:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
     from rich.progress import TimeElapsedColumn as Elapsed
     from rich.progress import TimeRemainingColumn as Remaining
+    from rich.text import Text
+
+    class Left(Remaining):
+        """The time left, named; nothing while it is not known."""
+
+        def render(self, task: Task) -> Text:
+            known = task.total is not None and task.time_remaining is not None
+            return Text.assemble(super().render(task), " left") if known else Text()
 
     console = Console(file=stream, markup=False, emoji=False, highlight=False)
     spinner = "dots" if console.encoding.startswith("utf") else "line"
@@ -126,7 +134,7 @@ def _bars(stream: TextIO) -> Bars:
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         Elapsed(),
-        Remaining(elapsed_when_finished=True),
+        Left(),
         TextColumn("{task.fields[step]}", markup=False, style="dim"),
         console=console,
         transient=True,

@@ -18,20 +18,33 @@ if TYPE_CHECKING:
 MOST = 8
 
 
-def show(report: Report, stream: TextIO) -> None:
-    """Print the view that belongs to the command that made the report."""
+def show(report: Report, stream: TextIO, *, brief: bool = False) -> None:
+    """Print the view that belongs to the command that made the report.
+
+    Args:
+        report: a finished report.
+        stream: where to.
+        brief: only verdict, reasons and accuracy, for several reports in a row.
+    """
     from . import bench_view, check_view
     from .draw import Page
 
     page = Page(stream)
     data = report.data
-    if data["command"] == "check":
+    if brief:
+        headline(page, data)
+        page.sheet(sheets.verdicts(data))
+        reasons(page, data)
+        page.sheet(measured.ladder(data))
+    elif data["command"] == "check":
         check_view.draw(page, data)
     elif data["command"] == "bench":
         bench_view.draw(page, data)
     else:
         draw(page, data)
     footer(page, report)
+    if brief:
+        page.space()
     page.end()
 
 

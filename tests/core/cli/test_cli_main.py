@@ -154,6 +154,16 @@ def test_a_refused_input_is_one_line_and_2(capsys, verb):
     assert err == "seatrial: error: m.onnx: byte 7: not \\x1b[2J a model\\x0a::error:: (look)\n"
 
 
+@pytest.mark.parametrize("length", [10, 150, 4000])
+def test_a_long_path_does_not_push_the_advice_out(capsys, verb, length):
+    path = "/data" * (length // 5) + "/model-of-the-year.onnx"
+    verb("run", UserError(path, "is not a model", place="byte 7", advice="export it again"))
+    code, _, err = run(capsys, "run", "m.onnx", "-q")
+    assert code == 2
+    assert len(err) <= 200 + len("seatrial: error: \n")
+    assert err.endswith("/model-of-the-year.onnx: byte 7: is not a model (export it again)\n")
+
+
 def test_an_interrupt_is_130(capsys, verb):
     verb("run", KeyboardInterrupt())
     assert run(capsys, "run", "m.onnx", "-q") == (130, "", "seatrial: interrupted\n")
@@ -318,7 +328,10 @@ def test_demo_ends_with_0_when_it_was_completed_whatever_the_verdict(capsys, ver
     verb("demo", both)
     code, out, _ = run(capsys, "demo")
     assert code == 0
-    assert "SHIP" in out
+    assert out.startswith(" SHIP ")
+    assert "\n\n DO NOT SHIP " in out
+    assert "Accuracy" in out
+    assert "Support" not in out
     verb("demo", (both[0], Report(examples.interrupted())))
     assert run(capsys, "demo", "-q")[0] == 130
     verb("demo", ())
