@@ -6,6 +6,7 @@ here, and what was walked is, byte for byte, what every backend reads later.
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import tempfile
@@ -51,7 +52,10 @@ def admit(path: Path, workspace: Workspace) -> Admitted:
         UserError: the file is refused; one line says where, why and what next.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=_prefix(), dir=workspace.objects) as staging:
+        with (
+            _uncollected(),
+            tempfile.TemporaryDirectory(prefix=_prefix(), dir=workspace.objects) as staging,
+        ):
             return _admit(path, workspace, Path(staging))
     except Refused as refused:
         raise refusal(os.fspath(path), refused) from None
@@ -60,6 +64,18 @@ def admit(path: Path, workspace: Workspace) -> Admitted:
     except OSError as error:
         reason = f"cannot be stored in {workspace.root}: {(error.strerror or 'error').lower()}"
         raise refusal(os.fspath(path), Refused(reason, advice="free some disk")) from None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cyclic collector: the walk makes many small objects and no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _prefix() -> str:

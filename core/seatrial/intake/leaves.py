@@ -6,13 +6,12 @@ What is kept of them is paid for from one budget, so that no file can make the w
 from __future__ import annotations
 
 import math
-import mmap
 
 from . import limits, tags
 from .dtypes import numpy_name
 from .model import Dim, Tensor, Value, plain_domain
 from .refusal import Refused
-from .wire import Malformed, Reader, signed, varint
+from .wire import Malformed, Reader, give_back, signed, varint
 
 #: After so many bytes the mapped pages are given back, so that walking a large file stays small.
 RELEASE = 2**25
@@ -64,8 +63,7 @@ class Leaves:
         """Give mapped pages back once in a while."""
         if at - self._released > RELEASE:
             self._released = at
-            if isinstance(self.reader.buffer, mmap.mmap):
-                self.reader.buffer.madvise(mmap.MADV_DONTNEED)
+            give_back(self.reader.buffer)
 
     def integers(self, start: int, stop: int) -> list[int]:
         """A packed list of integers, at most :data:`limits.MAX_LIST` of them."""

@@ -7,16 +7,16 @@ MAX_MODEL_BYTES = 2**31 - 1
 
 #: Nodes, tensors, values and entries of one file. Several times the largest unrolled networks
 #: seen; keeps the facts of a hostile file within the memory bound.
-MAX_OBJECTS = 300_000
+MAX_OBJECTS = 160_000
 
 #: Fields read from one file: bounds the time of a file made of the smallest possible fields.
-MAX_FIELDS = 8_000_000
+MAX_FIELDS = 4_000_000
 
 #: Bytes of names, attributes and small constants kept from one file.
-MAX_KEPT_BYTES = 64 * 2**20
+MAX_KEPT_BYTES = 48 * 2**20
 
 #: Characters of all node labels together: a label repeats the names of the nodes around it.
-MAX_LABELS = 64 * 2**20
+MAX_LABELS = 48 * 2**20
 
 #: One name. Real ones stay under a few hundred characters; the report truncates long ones.
 MAX_NAME_BYTES = 2**20

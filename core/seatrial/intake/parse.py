@@ -227,6 +227,7 @@ class Parser(Leaves):
                 model.functions.append(self.function(a, b))
             elif tag == tags.MODEL_TRAINING:
                 self._training(model, a, b)
+            self.release(a)
         if spans:
             model.graph = self.graph(spans)
         return model

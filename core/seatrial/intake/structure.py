@@ -80,11 +80,11 @@ class Wiring:
             Refused: naming nodes and values.
         """
         assert model.graph is not None
-        self._closed(model.graph)
         known = self._defined(model.graph)
         for value in model.graph.outputs:
             if value.name and value.name not in known:
                 raise Refused("no node produces this output of the model", place=value.name)
+        self._closed(model.graph)
         for function in model.functions:
             if function.key in called:
                 self._closed(function.body)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from . import dtypes, limits
 from .model import Graph, Model, Node, Tensor
 from .refusal import Refused
-from .wire import Buffer, signed, varint
+from .wire import Buffer, give_back, signed, varint
 
 _INT64_MAX = 2**63 - 1
 
@@ -138,6 +138,8 @@ def chunks(tensor: Tensor, buffer: Buffer) -> Iterator[bytes]:
     for start, stop in tensor.spans:
         for at in range(start, stop, limits.CHUNK):
             yield bytes(buffer[at : min(stop, at + limits.CHUNK)])
+            if stop - start > limits.CHUNK:
+                give_back(buffer)
     if tensor.loose:
         yield bytes(tensor.loose)
 

@@ -108,14 +108,16 @@ def _scan(chunk: bytes, kind: str) -> tuple[bool, bool, bool]:
     """Whether a NaN, an infinity, and anything but zero is in the chunk."""
     import numpy as np
 
-    values: Any
+    layout, size = _LAYOUTS[kind]
+    if len(chunk) % size:
+        chunk = chunk[: len(chunk) - len(chunk) % size]
+    values: Any = np.frombuffer(chunk, layout)
     if kind == "bfloat16":
-        size = len(chunk) - len(chunk) % 2
-        wide = np.frombuffer(chunk[:size], "<u2").astype("<u4") << 16
-        values = wide.view("<f4")
-    else:
-        layout = np.dtype(kind).newbyteorder("<")
-        values = np.frombuffer(chunk[: len(chunk) - len(chunk) % layout.itemsize], layout)
+        values = (values.astype("<u4") << 16).view("<f4")
     if np.isfinite(values).all():
         return False, False, bool(values.any())
     return bool(np.isnan(values).any()), bool(np.isinf(values).any()), True
+
+
+_LAYOUTS = {"float32": ("<f4", 4), "float16": ("<f2", 2), "float64": ("<f8", 8),
+            "bfloat16": ("<u2", 2)}  # fmt: skip

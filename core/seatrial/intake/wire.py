@@ -81,17 +81,22 @@ def varint(buffer: Buffer, at: int) -> tuple[int, int]:
     raise Malformed(at)
 
 
+def give_back(buffer: Buffer) -> None:
+    """Drop the pages that were read from a mapped file; they come back when they are needed."""
+    if isinstance(buffer, mmap.mmap):
+        buffer.madvise(mmap.MADV_DONTNEED)
+
+
 class Reader:
     """Reads fields of one file and counts them.
 
     Args:
         buffer: the whole file.
-        max_fields: see :data:`limits.MAX_FIELDS`.
     """
 
-    def __init__(self, buffer: Buffer, max_fields: int = limits.MAX_FIELDS) -> None:
+    def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
-        self._left = max_fields
+        self._left = limits.MAX_FIELDS
 
     def charge(self, fields: int) -> None:
         """Count fields; refuse the file when there are too many."""
