@@ -56,7 +56,7 @@ def open_picture(path: Path, name: str, exif: bool, odd: Oddities) -> Any:
             warnings.simplefilter("ignore")  # broken metadata; broken pixels raise
             with Image.open(path) as image:
                 check_pixels(image.size, name)
-                if getattr(image, "n_frames", 1) > 1:
+                if getattr(image, "is_animated", False):
                     odd.add("several frames: the first was used", name)
                 image.load()
                 return plain(image, name, exif, odd)
