@@ -25,6 +25,7 @@ from seatrial.config.records import (
 )
 from seatrial.data import contract as contracts
 from seatrial.data.contract import InputContract
+from seatrial.data.source import expanded
 from seatrial.errors import UserError
 from seatrial.options import SLA
 
@@ -200,7 +201,7 @@ class _Reader:
         model = dict(self.tree.get("model", {}))
         path = model.get("path", "")
         if path and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", path):
-            model["path"] = str(Path(self._base("model.path")) / Path(path).expanduser())
+            model["path"] = str(Path(self._base("model.path")) / expanded(path))
         return ModelConfig(**model)
 
     def _contract(self, name: str, values: Mapping[str, Any]) -> InputContract:
@@ -234,7 +235,7 @@ class _Reader:
         env = dict(values)
         python = env.get("python", "")
         if "/" in python:
-            env["python"] = str(Path(self.base) / Path(python).expanduser())
+            env["python"] = str(Path(self.base) / expanded(python))
         return env
 
     def _check_env_names(self, environments: Mapping[str, EnvConfig]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seatrial.codec import record
 from seatrial.data.contract import InputContract
-from seatrial.data.source import SPLIT_COUNT, Source, parse, split
+from seatrial.data.source import SPLIT_COUNT, Source, expanded, parse, split
 from seatrial.options import SLA
 from seatrial.results import Option
 from seatrial.tasks.base import TaskSpec
@@ -168,7 +168,7 @@ class Config:
         source = parse(chosen.source, base=base, subject=role)
 
         def beside(path: str) -> str:
-            return str(base / Path(path).expanduser()) if path else ""
+            return str(base / expanded(path)) if path else ""
 
         return dataclasses.replace(
             source,

@@ -96,6 +96,14 @@ def parse(text: str, *, base: Path | None = None, subject: str = "") -> Source:
     return Source(kind=kind, location=location, text=text, start=start, stop=stop, step=step)
 
 
+def expanded(path: str) -> Path:
+    """A path with ``~`` replaced; one of an unknown user stays as it is, a name like any other."""
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, ValueError):
+        return Path(path)
+
+
 def _bounds(match: re.Match[str], text: str) -> tuple[int | None, int | None, int]:
     try:
         start, stop, step = (int(v) if v else None for v in match.group("a", "b", "c"))
@@ -116,7 +124,7 @@ def _exists(path: Path) -> bool:
 
 
 def _locate(place: str, root: Path, text: str) -> tuple[str, str]:
-    path = (root / Path(place).expanduser()).absolute()
+    path = (root / expanded(place)).absolute()
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -142,7 +150,7 @@ def _locate_callable(place: str, root: Path, text: str) -> tuple[str, str]:
     module = match["module"]
     if not module.endswith(".py"):
         return "callable", place
-    path = (root / Path(module).expanduser()).absolute()
+    path = (root / expanded(module)).absolute()
     if not path.is_file():
         raise UserError(text, f"no such file: {module}")
     return "callable", f"{path}:{match['name']}"

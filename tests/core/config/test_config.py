@@ -52,7 +52,7 @@ timeout_s = 30
 shapes = { data_0 = [1, 3, 224, 224] }
 options = { fast = true, level = 2 }
 env = "old"
-[target.hailo]
+[target.other]
 batch = 8
 [env.old]
 python = "venv/bin/python"
@@ -85,7 +85,7 @@ def test_everything_at_once(tmp_path):
     target = c.target("onnxruntime:cpu")
     assert target.threads == 4 and target.shapes == {"data_0": (1, 3, 224, 224)}
     assert target.options == {"fast": True, "level": 2} and target.timeout_s == 30.0
-    assert c.target("hailo:hailo8l").batch == 8 and c.target("other:x") is None
+    assert c.target("other:x/y").batch == 8 and c.target("third:x") is None
     assert c.environments["old"].python == f"{tmp_path}/venv/bin/python"
     assert c.environments["old"].launcher == ("taskset",)
     assert c.environments["old"].variables == {"OMP": "1"}
@@ -201,6 +201,11 @@ def test_sources_are_looked_for_only_when_asked_for(tmp_path):
     assert c.source("test").kind == "folder"
     with pytest.raises(UserError, match="gone: no such folder"):
         c.source("calibration")
+
+
+def test_a_home_folder_of_nobody_is_a_name_like_any_other(tmp_path):
+    c = config(tmp_path, '[model]\npath = "~nobody-of-this-name/m.onnx"\n')
+    assert c.model.path == f"{tmp_path}/~nobody-of-this-name/m.onnx"
 
 
 def test_find(tmp_path):

@@ -79,6 +79,7 @@ def test_any_text_is_a_source_or_one_line_of_refusal(text):
         ("  ", "is empty"),
         ("nowhere", "no such folder or file"),
         ("nowhere[0:3]", "no such folder or file"),
+        ("~nobody-of-this-name", "no such folder or file"),
         (".[::0]", "step is 0"),
         (".[::-1]", "step is -1"),
         (".[-:]", "a slice is written"),
