@@ -15,6 +15,7 @@ from seatrial.ladder.health import FAIL, PASS, UNPROVEN
 from seatrial.ladder.records import (
     DEVICE_FLOAT,
     DEVICE_INT8,
+    NATIVE,
     ONNX_FP32,
     ONNX_INT8,
     PYTORCH,
@@ -67,6 +68,10 @@ def accurate(case: Case) -> Part:
 def _ladder(case: Case, tally: _Tally) -> None:
     own = case.target["target"]
     shipping = DEVICE_INT8 if case.run.int8 else DEVICE_FLOAT
+    pinned = not case.run.int8 and any(
+        g.row["rung"] == DEVICE_FLOAT and g.row["target"] == own and g.row["source"] != NATIVE
+        for g in case.graded
+    )
     main = False
     for graded in case.graded:
         row = graded.row
@@ -75,6 +80,10 @@ def _ladder(case: Case, tally: _Tally) -> None:
         if row["rung"] in (PYTORCH, ONNX_FP32):
             if row["gate"] in (FAIL, UNPROVEN):
                 _say(tally, graded)
+        elif pinned and row["source"] == NATIVE:
+            # The runtime's own choice of precision stands beside the pinned FP32 that ships.
+            if row["gate"] != PASS:
+                tally.note(graded.code, _text(graded))
         elif row["rung"] == shipping and row["against"] == ONNX_FP32:
             main = True
             _say(tally, graded)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -242,6 +243,33 @@ def test_latency_is_judged_by_its_interval(quantile_: str, limit: float, answer:
     found = judged(timings=(timing(),), sla=sla)
     assert found.answers["fast"] == answer
     assert any(f"the limit is {limit:g} ms" in r["text"] for r in found.reasons)
+
+
+def test_a_disturbed_machine_may_acquit_but_not_condemn() -> None:
+    busy = ("the load was 9.0 on 2 CPUs before it began",)
+    late = SLA(max_latency=LatencyLimit(quantile="p50", ms=5.0))
+    found = judged(timings=(timing(),), sla=late, disturbances=busy)
+    assert found.answers["fast"] == "NOT PROVEN"
+    assert found.missing == ("a longer benchmark on a quiet machine",)
+    early = SLA(max_latency=LatencyLimit(quantile="p50", ms=20.0))
+    found = judged(timings=(timing(),), sla=early, disturbances=busy)
+    assert found.answers["fast"] == "SHIP"
+    assert codes(found, "warning") == ["latency.disturbed"]
+
+
+def test_a_float_model_ships_in_the_pinned_precision() -> None:
+    pinned = rung("device-float", "pass", against="onnx-fp32")
+    native = rung("device-float", "fail", against="onnx-fp32", source="native")
+    assert judged(graded=(pinned, native), int8=False).verdict == "SHIP"
+    assert judged(graded=(native,), int8=False).verdict == "DO NOT SHIP"
+    sla = SLA(max_latency=LatencyLimit(quantile="p50", ms=8.0))
+    fp32, bf16 = (
+        replace(timing(ms=ms), facts=Facts(target=NAME, precision=precision))
+        for ms, precision in ((10.0, "FP32"), (5.0, "BF16"))
+    )
+    run = {"graded": (pinned,), "int8": False, "sla": sla}
+    assert judged(timings=(fp32, bf16), **run).answers["fast"] == "DO NOT SHIP"
+    assert judged(timings=(bf16,), **run).answers["fast"] == "SHIP"
 
 
 def test_few_calls_do_not_bound_p99() -> None:
