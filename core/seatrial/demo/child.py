@@ -76,7 +76,7 @@ def _net() -> Any:
             nn.BatchNorm2d(width),
         )
 
-    class Net(nn.Module):
+    class Net(nn.Module):  # type: ignore[misc]  # torch is not followed
         def __init__(self, width: int = 48, features: int = 96) -> None:
             super().__init__()
             self.stem = nn.Conv2d(1, width, 3, 2, 1, bias=False)

@@ -99,6 +99,7 @@ def build_float(
 def build_int8(
     trial: Trial,
     state: TargetState,
+    *,
     portable: Portable | None,
     data: Split | None,
     reference: r.Ref | None,
@@ -121,10 +122,14 @@ def build_int8(
     pieces = []
     if "qdq" in forms and portable is not None and portable.chosen and portable.chosen.ref:
         source = f"qdq:{portable.chosen.ref.sha256[:16]}"
-        pieces.append(_int8(trial, state, portable.chosen.ref, "qdq", source, None, shapes))
+        pieces.append(
+            _int8(trial, state, portable.chosen.ref, source, calibration=None, shapes=shapes)
+        )
     time_left = trial.clock.left_s > trial.clock.reserve_s or not pieces
     if "float" in forms and data is not None and time_left:
-        pieces.append(_int8(trial, state, trial.model.ref, "float", NATIVE, data.fit, shapes))
+        pieces.append(
+            _int8(trial, state, trial.model.ref, NATIVE, calibration=data.fit, shapes=shapes)
+        )
     built = [p for p in pieces if p is not None]
     why_not = portable.why_not if portable is not None else ""
     if not built:
@@ -145,18 +150,19 @@ def build_given(
     if not state.offers("seatrial_build_int8"):
         return None
     ref = trial.model.ref
-    return _int8(trial, state, ref, "qdq", f"qdq:{ref.sha256[:16]}", None, shapes)
+    return _int8(trial, state, ref, f"qdq:{ref.sha256[:16]}", calibration=None, shapes=shapes)
 
 
 def _int8(
     trial: Trial,
     state: TargetState,
     model: r.Ref,
-    form: str,
     source: str,
+    *,
     calibration: r.Ref | None,
     shapes: Mapping[str, tuple[int, ...]],
 ) -> Piece | None:
+    form = "float" if source == NATIVE else "qdq"
     request = r.Int8Request(
         model=model,
         target=state.target.id if state.target else "",

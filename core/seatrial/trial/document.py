@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from seatrial.benchmark.machine import machine
 from seatrial.codec import encode
 from seatrial.report import rows
 
@@ -49,7 +50,7 @@ def target_row(state: TargetState) -> rows.Row:
         },
         title=target.title if target else (state.description.title if state.description else ""),
         kind=target.kind.value if target else "device",
-        machine_class=target.machine_class if target else "",
+        machine_class=_machine_class(state),
         decides=state.decides,
         availability=_availability(state),
         claimed=state.facts.get("claimed"),
@@ -60,6 +61,20 @@ def target_row(state: TargetState) -> rows.Row:
         benchmark=list(state.facts.get("benchmark", ())),
         fault=encode(state.fault) if state.fault else None,
     )
+
+
+def _machine_class(state: TargetState) -> str:
+    """The class of machine that a verdict of this target holds for.
+
+    A variant names the one it emulates; a target that computes with this machine's own
+    instruction sets holds for machines of this class; a device of its own has none.
+    """
+    if state.target is None:
+        return ""
+    if state.target.machine_class:
+        return state.target.machine_class
+    found = state.availability
+    return machine().machine_class if found is not None and found.instruction_sets else ""
 
 
 def _availability(state: TargetState) -> rows.Row | None:

@@ -52,7 +52,7 @@ class Evidence:
     portables: dict[r.QdqDialect, quantise.Portable] = dataclasses.field(default_factory=dict)
     int8: bool = False
     overlap: data_room.Overlap | None = None
-    task: TaskSpec = TaskSpec()
+    task: TaskSpec = dataclasses.field(default_factory=TaskSpec)
     judged: lr.JudgeResult | None = None
     rounds: timing.Rounds | None = None
     faults: list[r.Fault] = dataclasses.field(default_factory=list)
@@ -126,9 +126,10 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         row = document.target_row(state)
         case = Case(target=row, graded=graded, timings=timed, sla=found.sla, run=run)
         verdict = rules.judge_target(case)
+        told = verdict.decides or state.usable
         row.update(
-            verdict=verdict.verdict,
-            answers=dict(verdict.answers),
+            verdict=verdict.verdict if told else None,
+            answers=dict(verdict.answers) if told else None,
             reasons=list(verdict.reasons),
             decides=verdict.decides,
         )
@@ -159,6 +160,9 @@ def _timed(found: Evidence, state: TargetState) -> tuple[Any, ...]:
 def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
     """What decides nothing but belongs on the first page."""
     remarks = document.note_reasons(trial.admitted) if trial.admitted is not None else []
+    for fault in found.faults:
+        text = f"{fault.stage} {fault.kind.value}: {fault.reason}"
+        remarks.append(rows.reason("run.core-fault", text, level="error"))
     if found.advice is not None and not found.advice.gain:
         remarks.append(rows.reason(f"int8.{found.advice.code}", found.advice.text, level="info"))
     if found.quick:

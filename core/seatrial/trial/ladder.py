@@ -162,7 +162,7 @@ def _device_rung(
         source=build.NATIVE if name == "native" else piece.source or None,
         precision=piece.stated,
         noise=again,
-        ran_on=state.target.title if state.target else state.id,
+        ran_on=f"{state.target.title if state.target else state.id}, {piece.stated}",
         artifact=piece.ref.sha256,
     )
 

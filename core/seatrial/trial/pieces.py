@@ -46,7 +46,14 @@ def _build_int8(trial: Trial, state: TargetState, found: Evidence, reference: r.
     shapes = state.facts.get("shapes", {})
     dialect = state.target.rules.qdq if state.target else None
     portable = found.portables.get(dialect) if dialect is not None else None
-    chosen = build.build_int8(trial, state, portable, found.split, reference, shapes)
+    chosen = build.build_int8(
+        trial,
+        state,
+        portable=portable,
+        data=found.split,
+        reference=reference,
+        shapes=shapes,
+    )
     if chosen is not None:
         state.facts["pieces"]["int8"] = chosen
     if chosen is not None and chosen.source == NATIVE:

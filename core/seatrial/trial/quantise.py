@@ -198,19 +198,19 @@ def _vendor_candidates(trial: Trial, states: list[TargetState]) -> list[Candidat
         if not state.offers("seatrial_quantize") or state.plugin.id in seen:
             continue
         seen.add(state.plugin.id)
-        for scheme in (state.description.schemes if state.description else ()) or ("",):
-            name = f"{state.plugin.id}:{scheme or 'default'}"
-            found.append(Candidate(name, state.plugin.id, scheme, _vendor(trial, state, scheme)))
+        for recipe in (state.description.schemes if state.description else ()) or ("",):
+            name = f"{state.plugin.id}:{recipe or 'default'}"
+            found.append(Candidate(name, state.plugin.id, recipe, _vendor(trial, state, recipe)))
     return found
 
 
-def _vendor(trial: Trial, state: TargetState, scheme: str) -> Callable[[r.Ref], Made]:
+def _vendor(trial: Trial, state: TargetState, recipe: str) -> Callable[[r.Ref], Made]:
     def make(store: r.Ref) -> Made:
         request = r.QuantizeRequest(
             model=trial.model.ref,
             target=state.target.id if state.target else "",
             calibration=store,
-            scheme=scheme,
+            scheme=recipe,
             seed=trial.seed,
             options=dict(trial.options(state)),
         )

@@ -40,7 +40,7 @@ QUICK_S = 105.0
 #: Samples that ``--quick`` uses at most.
 QUICK_CALIBRATION, QUICK_TEST = 64, 256
 #: Seconds of the benchmark's rounds per artefact.
-BENCH_S = 6.0
+BENCH_S = 4.0
 STAGES = 8
 
 

@@ -96,7 +96,7 @@ def init(options: InitOptions, progress: Progress) -> InitResult:
     Raises:
         UserError: the model or the data is refused, or the file exists already.
     """
-    from seatrial import init as room
+    from seatrial.init import run as begin
 
     out = Path(options.out or "seatrial.toml")
     source = data.parse(options.data, subject="--data") if options.data else None
@@ -107,7 +107,7 @@ def init(options: InitOptions, progress: Progress) -> InitResult:
         ) as trial,
     ):
         trial.admitted = intake.admit(Path(options.model), trial.workspace)
-        return room.run(
+        return begin(
             trial.runner,
             Path(options.model),
             trial.model,

@@ -14,6 +14,7 @@ from seatrial.benchmark.records import Facts, Timing
 from seatrial.benchmark.rounds import Plan, measure
 from seatrial.report import rows
 from seatrial.trial.build import Piece
+from seatrial.trial.causes import why_not_faster
 
 if TYPE_CHECKING:
     from seatrial.isolation import SessionHandle
@@ -124,21 +125,27 @@ def benchmark_rows(rounds: Rounds, state: TargetState) -> list[rows.Row]:
             continue
         row = one.timing.row()
         if baseline is not None and one.timing is not baseline:
-            row["speedup"] = _speedup(one, baseline)
+            row["speedup"] = _speedup(one, baseline, row["emulated"])
         row["notes"] = [*row["notes"], *rounds.disturbances]
         found.append(row)
     return found
 
 
-def _speedup(one: Contestant, baseline: Timing) -> rows.Row | None:
+def _speedup(one: Contestant, baseline: Timing, emulated: bool) -> rows.Row | None:
     if one.timing is None:
         return None
     found = ratio(one.timing, baseline)
     if found is None:
         return None
+    cause = ""
+    if one.name == "int8" and not (found.distinguishable and found.value > 1):
+        median = baseline.quantiles.get("p50")
+        ran = (one.state.facts.get("ran") or {}).get("int8")
+        cause = why_not_faster(median.value if median else None, ran, emulated=emulated)
     return rows.speedup(
         "FP32",
         found.value,
         ci95=list(found.ci95) if found.ci95 else None,
         distinguishable=found.distinguishable,
+        cause=cause,
     )
