@@ -190,7 +190,6 @@ def _on_channel(job: Mapping[str, Any], folder: Path, channel: Channel, parent: 
         contract=CONTRACT,
         python=platform.python_version(),
         network=network,
-        network_id=guard.network_id() if network == guard.NAMESPACE else 0,
     )
     files = calls.JobFiles(folder, job["refs"], channel.progress)
     try:

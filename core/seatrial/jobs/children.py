@@ -161,7 +161,7 @@ class Child:
         elif record["type"] == "hello":
             self._hello = True
             if not self.spawn.launched:
-                self.tree.network = int(record["network_id"])
+                self.tree.hold_network()
             self.events.put(record)
         else:
             if record["type"] == "progress":
@@ -218,6 +218,7 @@ class Child:
     def bury(self) -> None:
         """After its death: kill what is left of the job, read the pipes out, tell the caller."""
         self.tree.kill()
+        self.tree.let_go()
         for fd in self.pipes:
             for _ in range(64):
                 if not self._drain(fd):

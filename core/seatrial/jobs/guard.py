@@ -105,14 +105,6 @@ def _raise_loopback() -> None:
         return
 
 
-def network_id(pid: int | str = "self") -> int:
-    """Inode of a process's network namespace, 0 when it cannot be read."""
-    try:
-        return Path(f"/proc/{pid}/ns/net").stat().st_ino
-    except OSError:
-        return 0
-
-
 def allowed(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of an environment that a child may see."""
     return {k: v for k, v in environment.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}

@@ -69,7 +69,31 @@ class Tree:
         self.root = root
         self.nonce = nonce.encode("ascii")
         self.network = 0
+        self._held = -1
         self._born: dict[int, int] = {}
+
+    def hold_network(self) -> None:
+        """Note the root's network namespace, if it has one of its own: no descendant sheds it.
+
+        It is held open, since the kernel gives the number of a namespace that is gone to the next
+        one, and that would be another job's.
+        """
+        if self._held >= 0:
+            return
+        try:
+            self._held = os.open(f"/proc/{self.root}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            found = os.fstat(self._held).st_ino
+            if found != Path("/proc/self/ns/net").stat().st_ino:
+                self.network = found
+        except OSError:
+            return
+
+    def let_go(self) -> None:
+        """Forget the network namespace."""
+        self.network = 0
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
     def look(self) -> None:
         """Remember descendants that are alive now, with their start times."""
@@ -155,19 +179,22 @@ class Tree:
 
 
 def watch(lines: Iterable[str]) -> None:
-    """The watchman: note the jobs that start (``+``) and end (``-``); at the end kill the rest.
+    """The watchman: note the jobs that start and end; at the end kill the rest.
 
     Args:
-        lines: ``+ PID NONCE NETWORK`` and ``- PID``; they end when the parent is gone.
+        lines: ``+ PID NONCE``, ``n PID`` (it has its network namespace by now) and ``- PID``; they
+            end when the parent is gone.
     """
     jobs: dict[int, Tree] = {}
     for line in lines:
-        sign, pid, *rest = line.split()
+        sign, number, *rest = line.split()
+        pid = int(number)
         if sign == "+":
-            tree = jobs.setdefault(int(pid), Tree(int(pid), rest[0]))
-            tree.network = int(rest[1])
-        else:
-            jobs.pop(int(pid), None)
+            jobs[pid] = Tree(pid, rest[0])
+        elif sign == "n" and pid in jobs:
+            jobs[pid].hold_network()
+        elif sign == "-" and pid in jobs:
+            jobs.pop(pid).let_go()
     for tree in jobs.values():
         tree.kill()
 

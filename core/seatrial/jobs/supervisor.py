@@ -107,7 +107,7 @@ class Supervisor:
         self._children.add(child)
         for fd in child.pipes:
             self._selector.register(fd, selectors.EVENT_READ, child)
-        self._note(f"+ {child.process.pid} {spawn.nonce} 0")
+        self._note(f"+ {child.process.pid} {spawn.nonce}")
         return child
 
     def _note(self, line: str) -> None:
@@ -141,8 +141,7 @@ class Supervisor:
         if not child.read(key.fd):
             self._selector.unregister(key.fd)
         if child.tree.network != known:
-            # A namespace of its own is a mark that no descendant can shed.
-            self._note(f"+ {child.process.pid} {child.spawn.nonce} {child.tree.network}")
+            self._note(f"n {child.process.pid}")
 
     def _work(self) -> None:
         with contextlib.suppress(queue.Empty):
