@@ -63,7 +63,7 @@ def _digits(seed: int) -> tuple[Any, Any]:
 
 
 def _net() -> Any:
-    """Stem, two inverted-residual-like blocks around a shared stream, head: MobileNetV2 in small."""
+    """Stem, two depthwise-separable blocks around a residual stream, head."""
     import torch
     from torch import nn
 

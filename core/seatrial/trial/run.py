@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from seatrial import data as data_room
 from seatrial import intake, registry
@@ -14,7 +13,6 @@ from seatrial.options import SLA, Progress, RunOptions
 from seatrial.quantize import advice
 from seatrial.report import Report
 from seatrial.samples import Samples
-from seatrial.tasks.base import TaskSpec
 from seatrial.trial import compile as compile_stage
 from seatrial.trial import (
     evidence,
@@ -31,9 +29,6 @@ from seatrial.trial import (
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.trial.targets import probe, survey
-
-if TYPE_CHECKING:
-    from seatrial.config import Config
 
 #: ``--quick`` ends within two minutes: the budget of the stages, leaving time for the report.
 QUICK_S = 105.0
@@ -206,7 +201,7 @@ def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> N
         )
     if found.feed is None:
         found.feed, trial.samples_count = found.test.ref, found.test.info.count
-    found.task = _task(found.config, labelled=found.test.info.labelled)
+    found.task = found.config.task.spec(labelled=found.test.info.labelled)
     rungs, faults = ladder.rungs(
         trial, found.test.ref, found.portables.values(), trial.usable, noise=not found.quick
     )
@@ -218,15 +213,6 @@ def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> N
         found.faults.append(judged)
     else:
         found.judged = judged
-
-
-def _task(config: Config, *, labelled: bool) -> TaskSpec:
-    """The configured task; by default classification where there are labels."""
-    table = config.task
-    if table.callable:
-        return TaskSpec(name=table.callable, options=table.options)
-    kind = table.kind or ("classify" if labelled else "none")
-    return TaskSpec(name=kind, options={"top": table.top_k} if kind == "classify" else {})
 
 
 def _benchmark(trial: Trial, found: Evidence) -> None:
