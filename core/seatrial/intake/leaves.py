@@ -9,7 +9,7 @@ import math
 
 from . import limits, tags
 from .dtypes import numpy_name
-from .model import Dim, Tensor, Value, plain_domain
+from .model import FIXED, Dim, Tensor, Value, plain_domain
 from .refusal import Refused
 from .wire import Malformed, Reader, give_back, signed, varint
 
@@ -64,6 +64,11 @@ class Leaves:
         if at - self._released > RELEASE:
             self._released = at
             give_back(self.reader.buffer)
+
+    def form(self, start: int, stop: int) -> None:
+        """Read a message for the sake of its form: a runtime would refuse it, so say it here."""
+        for _ in self.reader.fields(start, stop):
+            pass
 
     def integers(self, start: int, stop: int) -> list[int]:
         """A packed list of integers, at most :data:`limits.MAX_LIST` of them."""
@@ -121,6 +126,8 @@ class Leaves:
             elif tag == tags.TENSOR_ENTRY:
                 key, value = self.entry(a, b)
                 entries.setdefault(key, value)
+            elif tag == tags.TENSOR_METADATA:
+                self.form(a, b)
             elif tag == tags.TENSOR_SEGMENT:
                 tensor.segmented = True
             elif tag in tags.TENSOR_DATA:
@@ -142,6 +149,8 @@ class Leaves:
         if kind == "string":
             tensor.strings += 1
         elif packed:
+            if (b - a) % FIXED.get(kind, 1):
+                raise Malformed(a)
             if kind == "raw":
                 tensor.spans = ()
             tensor.spans = (*tensor.spans, (a, b))
@@ -175,8 +184,12 @@ class Leaves:
     # --- types ----------------------------------------------------------------------------------
 
     def value(self, start: int, stop: int) -> Value:
-        """A ``ValueInfoProto``."""
+        """A ``ValueInfoProto`` that is kept."""
         self.count("nodes, tensors and values")
+        return self.passing_value(start, stop)
+
+    def passing_value(self, start: int, stop: int) -> Value:
+        """A ``ValueInfoProto`` that is read for the sake of its form."""
         value = Value()
         for tag, a, b in self.reader.fields(start, stop):
             if tag == tags.VALUE_NAME:

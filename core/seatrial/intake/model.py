@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+#: Bytes per element of the typed data fields of fixed size.
+FIXED = {"float": 4, "double": 8}
+
 #: A dimension: its size, or its name (``"?"`` when it is free and has none).
 Dim = int | str
 

@@ -14,7 +14,7 @@ from . import limits, tags
 from .leaves import RELEASE, Leaves
 from .model import Attribute, Function, Graph, Model, Node, Tensor, Value, plain_domain
 from .refusal import Refused
-from .wire import Reader, signed
+from .wire import Malformed, Reader, signed
 
 Span = tuple[int, int]
 
@@ -56,6 +56,8 @@ class Parser(Leaves):
                 node.overload = self.text(a, b)
             elif tag == tags.NODE_ATTRIBUTE:
                 spans.append((a, b))
+            elif tag in tags.NODE_OTHER:
+                self.form(a, b)
         self.keep(24 * (len(inputs) + len(outputs)) + 200 * len(spans))
         node.inputs, node.outputs = tuple(inputs), tuple(outputs)
         if spans:
@@ -96,6 +98,8 @@ class Parser(Leaves):
                     others.append((a, b))
                 elif tag in tags.ATTRIBUTE_TENSORS:
                     value = self._attribute_tensor(tag, a, b, value, tensors)
+                elif tag in tags.ATTRIBUTE_OTHER:
+                    self.form(a, b)
                 elif tag in tags.ATTRIBUTE_SCALARS:
                     value = self._scalar(tag, a, b)
         if own:
@@ -127,8 +131,9 @@ class Parser(Leaves):
         elif tag == tags.ATTRIBUTE_INTS:
             more = self.integers(a, b)
         else:
-            b = min(b, a + 4 * limits.MAX_LIST)
-            raw = bytes(self.reader.buffer[a : b - (b - a) % 4])
+            if (b - a) % 4:
+                raise Malformed(a)
+            raw = bytes(self.reader.buffer[a : min(b, a + 4 * limits.MAX_LIST)])
             more = [v for (v,) in struct.iter_unpack("<f", raw)]
         self.keep(40 * len(more))
         values += more
@@ -173,6 +178,10 @@ class Parser(Leaves):
                     graph.inputs.append(self.value(a, b))
                 elif tag == tags.GRAPH_OUTPUT:
                     graph.outputs.append(self.value(a, b))
+                elif tag == tags.GRAPH_VALUE:
+                    self.passing_value(a, b)
+                elif tag in tags.GRAPH_OTHER:
+                    self.form(a, b)
                 elif tag == tags.GRAPH_NAME:
                     graph.name = self.text(a, b)
                 self.release(b)

@@ -11,7 +11,7 @@ TRAINING_START, TRAINING_STEP = bytes_tag(1), bytes_tag(2)
 OPSET_DOMAIN, OPSET_VERSION = bytes_tag(1), varint_tag(2)
 ENTRY_KEY, ENTRY_VALUE = bytes_tag(1), bytes_tag(2)
 GRAPH_NODE, GRAPH_NAME, GRAPH_INITIALIZER = bytes_tag(1), bytes_tag(2), bytes_tag(5)
-GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_SPARSE = bytes_tag(11), bytes_tag(12), bytes_tag(15)
+GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_VALUE, GRAPH_SPARSE = (bytes_tag(n) for n in (11, 12, 13, 15))
 NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_OP = (bytes_tag(n) for n in (1, 2, 3, 4))
 NODE_ATTRIBUTE, NODE_DOMAIN, NODE_OVERLOAD = bytes_tag(5), bytes_tag(7), bytes_tag(8)
 FUNCTION_NAME, FUNCTION_INPUT, FUNCTION_OUTPUT = bytes_tag(1), bytes_tag(4), bytes_tag(5)
@@ -26,7 +26,7 @@ ATTRIBUTE_LISTS = {ATTRIBUTE_FLOAT, ATTRIBUTE_FLOATS, ATTRIBUTE_INT, ATTRIBUTE_I
 ATTRIBUTE_TENSORS = {ATTRIBUTE_TENSOR, bytes_tag(10), ATTRIBUTE_SPARSE, ATTRIBUTE_SPARSES}
 ATTRIBUTE_SCALARS = {ATTRIBUTE_F, ATTRIBUTE_I, ATTRIBUTE_S}
 TENSOR_DIM, TENSOR_DIMS, TENSOR_TYPE = varint_tag(1), bytes_tag(1), varint_tag(2)
-TENSOR_SEGMENT, TENSOR_NAME = bytes_tag(3), bytes_tag(8)
+TENSOR_SEGMENT, TENSOR_NAME, TENSOR_METADATA = bytes_tag(3), bytes_tag(8), bytes_tag(16)
 TENSOR_ENTRY, TENSOR_LOCATION = bytes_tag(13), varint_tag(14)
 #: tag -> (kind of data, in one piece)
 TENSOR_DATA = {
@@ -51,3 +51,8 @@ TYPE_SPARSE, TYPE_OPTIONAL = bytes_tag(8), bytes_tag(9)
 ELEMENT_TYPE, MAP_KEY, MAP_VALUE = bytes_tag(1), varint_tag(1), bytes_tag(2)
 TENSOR_ELEMENT, TENSOR_SHAPE = varint_tag(1), bytes_tag(2)
 SHAPE_DIM, DIM_VALUE, DIM_PARAM = bytes_tag(1), varint_tag(1), bytes_tag(2)
+
+#: Messages that nothing is taken from.
+NODE_OTHER = {bytes_tag(9), bytes_tag(10)}
+GRAPH_OTHER = {bytes_tag(14), bytes_tag(16)}
+ATTRIBUTE_OTHER = {bytes_tag(14), bytes_tag(15)}

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 from . import dtypes, limits
-from .model import Graph, Model, Node, Tensor
+from .model import FIXED, Graph, Model, Node, Tensor
 from .refusal import Refused
 from .wire import Buffer, give_back, signed, varint
 
@@ -26,7 +26,6 @@ _FIELD = {
 }
 
 _CONTINUED = bytes(range(0x80, 0x100))
-_FIXED = {"float": 4, "double": 8}
 
 #: struct format of one element, for small constants.
 _FORMATS = {1: "f", 2: "B", 3: "b", 4: "H", 5: "h", 6: "i", 7: "q", 9: "?", 10: "e", 11: "d",
@@ -126,7 +125,7 @@ def entries(tensor: Tensor, kind: str, buffer: Buffer) -> int:
     """Number of entries in the tensor's typed data field."""
     if kind == "string":
         return tensor.strings
-    size = _FIXED.get(kind)
+    size = FIXED.get(kind)
     total = 0
     for chunk in chunks(tensor, buffer):
         total += len(chunk) if size else len(chunk.translate(None, _CONTINUED))
