@@ -315,7 +315,7 @@ class Runner:
                 else wait_for(child, self._children(), job, self._progress)
             )
         outcome = self._outcome(job, finished, kind, begin)
-        if finished.user_error:
+        if finished.user_error and call.kind == "task":
             raise UserError(**finished.user_error)
         return outcome
 

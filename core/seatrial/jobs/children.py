@@ -72,6 +72,27 @@ class Ending:
     peak_mb: float = 0.0
 
 
+#: What each kind of record must hold.
+_SHAPES: dict[str, dict[str, Any]] = {
+    "hello": {"contract": str, "network": str},
+    "progress": {"text": str, "fraction": (int, float, type(None))},
+    "opened": {"load_ns": int},
+    "result": {"value": object},
+    "reply": {"id": int, "value": object},
+    "fault": {"kind": str, "reason": str},
+}
+
+
+def _genuine(record: Any, nonce: str) -> bool:
+    """Whether a JSON value is one of our records; a plugin can know the nonce and try its luck."""
+    if not isinstance(record, dict) or record.get("nonce") != nonce:
+        return False
+    shape = _SHAPES.get(str(record.get("type")))
+    if shape is None or not isinstance(record.get("rss_mb", 0), (int, float)):
+        return False
+    return all(k in record and isinstance(record[k], kinds) for k, kinds in shape.items())
+
+
 @dataclass(eq=False)
 class Child:
     """A running child. The supervisor's thread owns all but ``events`` and :meth:`tell`.
@@ -153,7 +174,7 @@ class Child:
     def _take(self, line: bytes) -> None:
         try:
             record = json.loads(line)
-            genuine = isinstance(record, dict) and record.get("nonce") == self.spawn.nonce
+            genuine = _genuine(record, self.spawn.nonce)
         except (ValueError, RecursionError):
             genuine = False
         if not genuine:
@@ -206,6 +227,12 @@ class Child:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(OSError):
             os.killpg(self.process.pid, number)
+
+    def abandon(self, reason: str) -> None:
+        """Kill it and tell the caller, without looking after it any further."""
+        self._signal(signal.SIGKILL)
+        self.ended = True
+        self.events.put(Ending(status=-signal.SIGKILL, cause="interrupted", detail=reason))
 
     def died(self) -> bool:
         """Whether the process itself has ended; it is not waited for yet."""

@@ -36,7 +36,15 @@ def machine_memory_kb() -> int:
 
 def of_record(record: dict[str, Any], stage: str, log: str) -> Fault:
     """The fault that a child itself reported."""
-    return Fault(kind=FaultKind(record["kind"]), stage=stage, reason=str(record["reason"]), log=log)
+    return Fault(kind=_kind(record), stage=stage, reason=str(record["reason"]), log=log)
+
+
+def _kind(record: dict[str, Any]) -> FaultKind:
+    """What a child says of itself; a kind that does not exist breaks the contract."""
+    try:
+        return FaultKind(record["kind"])
+    except ValueError:
+        return FaultKind.BROKE_CONTRACT
 
 
 def of_ending(
@@ -62,7 +70,7 @@ def of_ending(
         kind = FaultKind.BROKE_CONTRACT
         reason = f"foreign bytes or half a record on the private channel: {ending.foreign!r}"
     elif record is not None:
-        kind, reason = FaultKind(record["kind"]), str(record["reason"])
+        kind, reason = _kind(record), str(record["reason"])
     elif ending.cause:
         kind, reason = FaultKind.BROKE_CONTRACT, ending.detail
     elif status < 0:

@@ -49,6 +49,7 @@ class Supervisor:
         self._selector.register(self._wake_out, selectors.EVENT_READ)
         self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closing = False
+        self._failure = ""
         self._looked = 0.0
         _adopt_orphans(+1)
         self._watchman = subprocess.Popen(
@@ -70,7 +71,13 @@ class Supervisor:
         """
         answer: queue.SimpleQueue[Child | OSError] = queue.SimpleQueue()
         self._do(lambda: answer.put(self._start(spawn, deadline)))
-        child = answer.get()
+        while True:
+            try:
+                child = answer.get(timeout=1)
+                break
+            except queue.Empty:
+                if not self._thread.is_alive():
+                    raise OSError(self._failure or "the runner is closed") from None
         if isinstance(child, OSError):
             raise child
         return child
@@ -116,6 +123,14 @@ class Supervisor:
             self._watchman.stdin.write(line.encode("ascii") + b"\n")
 
     def _loop(self) -> None:
+        try:
+            self._watch()
+        except Exception as error:  # noqa: BLE001 - a caller must never wait for a dead thread
+            self._failure = f"the supervising thread failed: {type(error).__name__}: {error}"
+            for child in self._children:
+                child.abandon(self._failure)
+
+    def _watch(self) -> None:
         next_tick = time.monotonic()
         while not (self._closing and not self._children):
             pause = max(0.0, next_tick - time.monotonic()) if self._children else None
