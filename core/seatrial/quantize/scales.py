@@ -77,9 +77,8 @@ def weight_scale(
     """
     import numpy as np
 
-    peak = np.abs(weight.astype(np.float64))
-    others = tuple(k for k in range(weight.ndim) if k != axis)
-    peak = peak.max(axis=others if axis is not None else None)
+    others = tuple(k for k in range(weight.ndim) if k != axis) if axis is not None else None
+    peak = np.maximum(weight.max(axis=others), -weight.min(axis=others)).astype(np.float64)
     scale = peak / (63 if dialect.reduce_range else 127)
     scale = np.where(scale > 0, scale, scale.max() or 1.0)
     if bias is not None and input_scale > 0:
@@ -98,10 +97,14 @@ def quantize_weight(weight: Any, scale: Scale, axis: int | None, dialect: QdqDia
     if axis is not None and scale.per_channel:
         shape[axis] = -1
     step = scale.scale.astype(np.float64).reshape(shape if scale.per_channel else ())
+    step = np.broadcast_to(step, weight.shape)
     limit = 63 if dialect.reduce_range else 127
-    steps = np.clip(np.rint(weight.astype(np.float64) / step), -limit, limit)
     middle = 128 if dialect.weights == "uint8" else 0
-    return (steps + middle).astype(dialect.weights)
+    integers = np.empty(weight.shape, dialect.weights)
+    for row in range(len(weight)):  # large weights are not doubled in memory
+        steps = np.rint(weight[row].astype(np.float64) / step[row])
+        integers[row] = np.clip(steps, -limit, limit) + middle
+    return integers
 
 
 def bias_scale(input_scale: float, weight: Scale) -> Scale:

@@ -443,3 +443,19 @@ def test_external_data_stays_usable(model: Any, job: LocalJob, store: Any) -> No
     assert result.count == 2
     got = insert(InsertRequest(model=ref, unit_ranges=True), job)
     assert (job.out / got.artifact.entry).read_bytes() == text
+
+
+def test_weights_beyond_one_file_go_beside_it(
+    model: Any, job: LocalJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proto = model(
+        [node("MatMul", ["x", "w"], ["y"], name="fc")], {"x": [1, 64]}, ["y"],
+        {"w": np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)},
+    )  # fmt: skip
+    onnx.save_model(proto, job.scratch / "m.onnx")
+    monkeypatch.setattr("seatrial.quantize.graph.EXTERNAL_ABOVE", 0)
+    result = insert(InsertRequest(model=job.add(job.scratch / "m.onnx"), unit_ranges=True), job)
+    assert result.artifact.files == ("model.qdq.onnx", "model.qdq.onnx.data")
+    x = np.random.default_rng(1).uniform(-1, 1, size=(1, 64)).astype(np.float32)
+    got = run(job.out / result.artifact.entry, {"x": x})
+    np.testing.assert_allclose(got, run(proto, {"x": x}), atol=0.5)
