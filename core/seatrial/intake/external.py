@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import limits
+from . import dtypes, limits
 from .files import copy, opened_inside
 from .model import Tensor
 from .refusal import Refused, quoted
@@ -45,14 +45,14 @@ def piece(tensor: Tensor, place: str) -> tuple[Piece, tuple[str, ...]]:
     entries = tensor.external or {}
     location = safe_location(entries.get("location", ""), place)
     offset = _number(entries, "offset", 0, place)
-    needed = stored_bytes(tensor)
-    length = _number(entries, "length", needed, place)
-    if length != needed:
+    needed = stored_bytes(tensor) if dtypes.known(tensor.dtype) else 0
+    length = _number(entries, "length", needed, place) or needed  # 0 stands for "not given"
+    if length != needed and dtypes.known(tensor.dtype):
         raise Refused(f"external data of {length} bytes for a tensor of {needed}", place=place)
-    if offset + needed > _INT64_MAX:
+    if offset + length > _INT64_MAX:
         raise Refused("its external data ends beyond any file", place=place)
     unknown = tuple(sorted(set(entries) - _KEYS))
-    return Piece(tensor, place, location, offset, needed), unknown
+    return Piece(tensor, place, location, offset, length), unknown
 
 
 def safe_location(location: str, place: str) -> str:
@@ -65,13 +65,13 @@ def safe_location(location: str, place: str) -> str:
     reason = ""
     if not location:
         reason = "its external data has no location"
-    elif "\0" in location or any("\ud800" <= c <= "\udfff" for c in location):
-        reason = "the name of its external file holds a NUL or is not UTF-8"
+    elif "\0" in location:
+        reason = "the name of its external file holds a NUL"
     elif location.startswith(("/", "\\")) or location[1:3] in (":\\", ":/"):
         reason = f"the path of its external file is absolute: {quoted(location)}"
     elif ".." in location.replace("\\", "/").split("/"):
         reason = f"its external file is outside the model's folder: {quoted(location)}"
-    elif len(os.fsencode(location)) >= limits.MAX_LIST:
+    elif len(location.encode()) >= limits.MAX_LIST:
         reason = "the name of its external file is too long"
     plain = posixpath.normpath(location) if not reason else ""
     if not reason and plain == ".":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 
 from seatrial.codec import record
@@ -133,11 +133,6 @@ def depthwise(facts: ModelFacts) -> tuple[str, ...]:
 def is_tree_ensemble(facts: ModelFacts) -> bool:
     """Whether decision trees do the work: nothing in them can be quantised."""
     return any(_plain_op(name) in _TREES for name in facts.op_types)
-
-
-def control_flow(nodes: Iterable[NodeFact]) -> tuple[str, ...]:
-    """Labels of the nodes that hold graphs."""
-    return tuple(n.label for n in nodes if n.op_type in ("If", "Loop", "Scan") and not n.domain)
 
 
 def _plain_op(name: str) -> str:

@@ -128,8 +128,6 @@ class Leaves:
                 entries.setdefault(key, value)
             elif tag == tags.TENSOR_METADATA:
                 self.form(a, b)
-            elif tag == tags.TENSOR_SEGMENT:
-                tensor.segmented = True
             elif tag in tags.TENSOR_DATA:
                 self._data(tensor, tag, a, b)
             if len(dims) > limits.MAX_RANK:

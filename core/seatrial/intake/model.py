@@ -32,7 +32,6 @@ class Tensor:
     spans: tuple[tuple[int, int], ...] = ()
     loose: bytearray = field(default_factory=bytearray)
     strings: int = 0
-    segmented: bool = False
     external: dict[str, str] | None = None
 
 

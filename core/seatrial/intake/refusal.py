@@ -7,16 +7,19 @@ import posixpath
 from seatrial.errors import UserError
 from seatrial.text import clean
 
+#: Longest line, and the least that each part of it keeps when the others are long.
 LINE = 200
-_SUBJECT = 60
-_PLACE_MIN = 24
+_REASON = 110
+_SUBJECT = 30
+_PLACE = 24
+_MARKS = len(": :  ()")
 
 
 class Refused(Exception):
     """A rule said no. :func:`refusal` adds the file and makes the line.
 
     Args:
-        reason: what is wrong, without a full stop; names in it are cleaned by the caller.
+        reason: what is wrong, without a full stop.
         place: a tensor, a node, a byte; raw text from the model is welcome.
         advice: the next step.
     """
@@ -29,14 +32,13 @@ class Refused(Exception):
 
 
 def refusal(path: str, refused: Refused) -> UserError:
-    """The user's error for a refused file: place and path give way so that the line fits."""
-    reason = clean(refused.reason, LINE - _SUBJECT)
-    advice = clean(refused.advice or "repair or re-export the model", LINE - 80)
-    room = LINE - len(reason) - len(advice) - len(": : ()")
-    place = clean(refused.place, max(_PLACE_MIN, room - _SUBJECT)) if refused.place else ""
-    subject = _shown_path(path, max(_PLACE_MIN, room - len(place)))
-    if len(subject) + len(place) > room:
-        advice = clean(advice, max(16, len(advice) - len(subject) - len(place) + room))
+    """The user's error for a refused file; path and place give way so that the line fits."""
+    reason = clean(refused.reason, _REASON)
+    room = LINE - _MARKS - len(reason)
+    advice = clean(refused.advice or "repair or re-export the model", room - _SUBJECT - _PLACE)
+    room -= len(advice)
+    place = clean(refused.place, room - _SUBJECT)
+    subject = _shown_path(path, room - len(place))
     return UserError(subject, reason, place=place, advice=advice)
 
 

@@ -155,5 +155,5 @@ def _check_shape_of_model(model: Model, found: Screened) -> None:
         elif value.shape and 0 in value.shape:
             found.warn("empty-input", "the input has a dimension of 0", value.name)
     if any(key == "ort_config" for key, _ in model.metadata):
-        text = "metadata carries runtime settings; they are kept from taking effect where possible"
+        text = "metadata carries settings that a runtime may follow"
         found.warn("runtime-settings", text, "ort_config")

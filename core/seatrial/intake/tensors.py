@@ -82,15 +82,15 @@ def check(tensor: Tensor, place: str, buffer: Buffer, newer: bool) -> str:
     Raises:
         Refused: what it claims cannot be, or is not there.
     """
-    if not dtypes.known(tensor.dtype):
-        if newer and tensor.dtype > 0:
-            return f"has the unknown element type {tensor.dtype}"
-        raise Refused(f"element type {tensor.dtype} does not exist", place=place)
     negative = [d for d in tensor.dims if d < 0]
     if negative:
         raise Refused(f"has the negative dimension {negative[0]}", place=place)
     if elements(tensor) * 16 > _INT64_MAX:
         raise Refused("its dimensions multiply to more than any memory", place=place)
+    if not dtypes.known(tensor.dtype):
+        if newer and tensor.dtype > 0:
+            return f"has the unknown element type {tensor.dtype}"
+        raise Refused(f"element type {tensor.dtype} does not exist", place=place)
     if tensor.external is not None:
         if tensor.dtype == dtypes.TEXT:
             raise Refused("text cannot be external data", place=place)

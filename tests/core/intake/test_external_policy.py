@@ -201,3 +201,12 @@ def test_a_file_that_changes_while_it_is_read(pb, folder: Path, refuse, monkeypa
 
     monkeypatch.setattr("seatrial.intake.files.os.pread", growing)
     assert "changed while it was read" in refuse(external(pb, location="w.bin"))
+
+
+def test_a_type_of_a_later_release_is_left_to_the_backends(pb, folder: Path, take, refuse) -> None:
+    entries = pb.message(13, pb.message(1, "location") + pb.message(2, "w.bin"))
+    tensor = pb.message(5, pb.tensor("w", [4], 40, entries + pb.integer(14, 1)))
+    relu = pb.node("Relu", ["x"], ["y"])
+    admitted = take(pb.model(pb.graph(relu, tensor), ir=limits.KNOWN_IR + 1))
+    assert [n.code for n in admitted.notes] == ["newer-ir", "tensor-data"]
+    assert "element type 40 does not exist" in refuse(pb.model(pb.graph(relu, tensor)))

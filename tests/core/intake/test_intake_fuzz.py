@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from seatrial.errors import UserError
 from seatrial.intake import admit
+from seatrial.intake.refusal import Refused, refusal
 from seatrial.intake.wire import Reader
 from seatrial.workspace import Workspace
 
@@ -110,3 +111,14 @@ def test_parts_moved_elsewhere(start: int, stop: int, to: int) -> None:
 @settings(relaxed, max_examples=200)
 def test_any_bytes(data: bytes) -> None:
     outcome(data)
+
+
+anything = st.text(st.characters(exclude_categories=()), max_size=300)
+
+
+@given(anything.filter(bool), anything.filter(bool), anything, anything)
+@settings(relaxed, max_examples=300)
+def test_every_refusal_is_one_line(path: str, reason: str, place: str, advice: str) -> None:
+    line = str(refusal(path, Refused(reason, place=place, advice=advice)))
+    assert len(line) <= 200
+    assert len(line.splitlines()) == 1
