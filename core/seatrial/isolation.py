@@ -6,29 +6,23 @@ Nothing of a plugin is ever imported here (but for ``in_process``, a vendor's de
 from __future__ import annotations
 
 import atexit
-import dataclasses
-import shutil
 import signal
 import threading
-import time
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .errors import UserError
 from .hookspecs import HOOKS
 from .jobs import describing
 from .jobs.calls import Described
-from .jobs.collecting import decoded, store
-from .jobs.inprocess import LocalTransport, run_here
+from .jobs.desk import Desk
 from .jobs.outcome import Environment, Limits, Outcome
-from .jobs.prepare import Call, Prepared, prepare
-from .jobs.remote import ChildTransport, Finished, start, wait_for
-from .jobs.sessions import SessionHandle, Transport
-from .jobs.supervisor import Supervisor
+from .jobs.prepare import Call
+from .jobs.remote import Progress
+from .jobs.sessions import SessionHandle
 from .registry import Plugin
-from .results import Artifact, Fault, FaultKind, LoadRequest, Ref
+from .results import Artifact, LoadRequest, Ref
 from .session import RunReply
 from .workspace import Workspace
 
@@ -42,8 +36,6 @@ __all__ = [
     "SessionHandle",
     "Terminated",
 ]
-
-Progress = Callable[[str, str, "float | None"], None]
 
 _DESCRIBE_LIMITS = Limits(timeout_s=60.0)
 _open: weakref.WeakSet[Runner] = weakref.WeakSet()
@@ -75,14 +67,9 @@ class Runner:
     ) -> None:
         self.workspace = workspace
         self._environments = dict(environments or {})
-        self._in_process = in_process
-        self._progress = progress or (lambda stage, text, fraction: None)
         self._allow_network = frozenset(allow_network)
-        self._supervisor: Supervisor | None = None
+        self._desk = Desk(workspace, progress or _silent, in_process=in_process)
         self._described: dict[tuple[str, str, str], Outcome[Described]] = {}
-        self._sound: dict[str, list[tuple[str, int, int]]] = {}
-        self._turn = threading.Lock()
-        self._start = threading.Lock()
         self._old_handler: Any = None
         _open.add(self)
 
@@ -97,9 +84,7 @@ class Runner:
 
     def close(self) -> None:
         """Kill every child and everything they started."""
-        if self._supervisor is not None:
-            self._supervisor.close()
-            self._supervisor = None
+        self._desk.close()
         if self._old_handler is not None:
             signal.signal(signal.SIGTERM, self._old_handler)
             self._old_handler = None
@@ -132,7 +117,7 @@ class Runner:
         call = self._call(
             "hook", plugin, hook, request, refs=refs, limits=limits, env=env, variables=variables
         )
-        return self._one_shot(call, HOOKS[hook][1])
+        return self._desk.one_shot(call, HOOKS[hook][1])
 
     def describe(self, plugin: Plugin, *, env: str = "") -> Outcome[Described]:
         """Ask a backend who it is; the answer is cached on disk until the package changes.
@@ -156,10 +141,10 @@ class Runner:
             where=where,
         )
         key = describing.cache_key(plugin, call.interpreter, where.variables)
-        known = None if plugin.problem or self._in_process else describing.read(key)
+        known = None if plugin.problem or self._desk.in_process else describing.read(key)
         if known is not None:
             return Outcome(result=known)
-        outcome: Outcome[Described] = self._one_shot(call, Described)
+        outcome: Outcome[Described] = self._desk.one_shot(call, Described)
         if outcome.result is not None:
             describing.write(key, outcome.result)
         return outcome
@@ -198,7 +183,7 @@ class Runner:
             network=name in self._allow_network,
             user=user,
         )
-        return self._one_shot(call, None)
+        return self._desk.one_shot(call, None)
 
     def open(
         self,
@@ -229,29 +214,7 @@ class Runner:
         call = self._call(
             "session", owner, name, request, refs=refs, limits=limits, env=env, variables=variables
         )
-        begin = time.monotonic()
-        job = self._prepared(call)
-        if isinstance(job, Fault):
-            return Outcome(fault=job)
-        if self._in_process:
-            transport: Transport | Finished = LocalTransport.load(job)
-        else:
-            transport = self._remote(job)
-        if isinstance(transport, Finished):
-            return self._outcome(job, transport, None, begin)
-        network = getattr(transport, "network", "")
-        first: Outcome[Any] = self._outcome(
-            job, Finished(network=network, peak_mb=transport.peak_rss_mb), None, begin, keep=True
-        )
-        handle = SessionHandle(
-            transport,
-            first,
-            load_ns=getattr(transport, "load_ns", 0),
-            limits=call.limits,
-            check=self._damaged,
-            turn=self._turn,
-        )
-        return dataclasses.replace(first, result=handle)
+        return self._desk.session(call)
 
     def adopt(self, outcome: Outcome[Any], artifact: Artifact) -> Ref:
         """Move an artefact of an outcome into the store.
@@ -300,99 +263,9 @@ class Runner:
             known = ", ".join(sorted(self._environments)) or "none"
             raise UserError(f"@{env}", "no such environment", advice=f"known: {known}") from None
 
-    def _one_shot(self, call: Call, kind: type[Any] | None) -> Outcome[Any]:
-        begin = time.monotonic()
-        job = self._prepared(call)
-        if isinstance(job, Fault):
-            return Outcome(fault=job)
-        if self._in_process:
-            finished = run_here(job, self._progress)
-        else:
-            child = start(self._children(), job)
-            finished = (
-                child
-                if isinstance(child, Finished)
-                else wait_for(child, self._children(), job, self._progress)
-            )
-        outcome = self._outcome(job, finished, kind, begin)
-        if finished.user_error and call.kind == "task":
-            raise UserError(**finished.user_error)
-        return outcome
 
-    def _remote(self, job: Prepared) -> ChildTransport | Finished:
-        child = start(self._children(), job)
-        if isinstance(child, Finished):
-            return child
-        return ChildTransport.opened(child, self._children(), job, self._progress)
-
-    def _children(self) -> Supervisor:
-        with self._start:
-            if self._supervisor is None:
-                self._supervisor = Supervisor()
-            return self._supervisor
-
-    def _prepared(self, call: Call) -> Prepared | Fault:
-        """The job's directory, or why there is none: a bad plugin, a bad object, a full disk."""
-        try:
-            return self._refused(call) or prepare(self.workspace, call)
-        except OSError as error:
-            reason = f"the job cannot be written: {error}"
-            return Fault(kind=FaultKind.UNAVAILABLE, stage=call.name, reason=reason)
-
-    def _refused(self, call: Call) -> Fault | None:
-        if call.plugin is not None and call.plugin.problem:
-            return Fault(kind=FaultKind.UNAVAILABLE, stage=call.name, reason=call.plugin.problem)
-        return self._damaged(call.digests(), call.name)
-
-    def _damaged(self, digests: Sequence[str], stage: str) -> Fault | None:
-        """Objects are hashed again before their first use, and when a file of theirs changed."""
-        for sha in digests:
-            seen = _stamps(self.workspace.objects / sha)
-            if seen and self._sound.get(sha) == seen:
-                continue
-            if not self.workspace.verify(Ref(sha256=sha, entry="")):
-                reason = f"object {sha[:12]} is missing or not what its digest says"
-                return Fault(kind=FaultKind.UNAVAILABLE, stage=stage, reason=reason)
-            self._sound[sha] = seen
-        return None
-
-    def _outcome(
-        self,
-        job: Prepared,
-        finished: Finished,
-        kind: type[Any] | None,
-        begin: float,
-        *,
-        keep: bool = False,
-    ) -> Outcome[Any]:
-        """Decode, store and hand on; ``keep``: the job goes on, its scratch folder stays."""
-        fault, result = finished.fault, None
-        if fault is None and not keep:
-            fault, result = decoded(job, finished, kind)
-        outcome: Outcome[Any] = Outcome(
-            result=result,
-            fault=fault,
-            seconds=time.monotonic() - begin,
-            peak_rss_mb=finished.peak_mb,
-            log=job.log if job.log.exists() else None,
-            job_id=job.id,
-            out=job.folder / "out",
-            network=finished.network,
-        )
-        if not keep:
-            shutil.rmtree(job.folder / "scratch", ignore_errors=True)
-            lost = store(job, outcome, finished.value)
-            if lost and outcome.fault is None:
-                return dataclasses.replace(outcome, result=None, fault=lost)
-        return outcome
-
-
-def _stamps(folder: Path) -> list[tuple[str, int, int]]:
-    stamps = []
-    for path in sorted(folder.rglob("*")):
-        facts = path.lstat()
-        stamps.append((str(path), facts.st_mtime_ns, facts.st_size))
-    return stamps
+def _silent(stage: str, text: str, fraction: float | None) -> None:
+    """No progress is shown."""
 
 
 def _terminate(number: int, frame: object) -> None:

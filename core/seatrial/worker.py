@@ -27,6 +27,7 @@ from typing import Any
 
 from .codec import CodecError, decode, encode
 from .jobs import calls, guard
+from .jobs.files import JobFiles
 from .results import CONTRACT, FaultKind, LoadRequest
 from .session import Loop, RunRequest
 
@@ -128,7 +129,7 @@ def _search_path(job: Mapping[str, Any]) -> list[str]:
     return [job["cwd"], *own] if job["user"] else own
 
 
-def perform(job: Mapping[str, Any], files: calls.JobFiles) -> dict[str, Any]:
+def perform(job: Mapping[str, Any], files: JobFiles) -> dict[str, Any]:
     """Do a one-shot job and give the fields of its result record.
 
     Raises:
@@ -139,7 +140,7 @@ def perform(job: Mapping[str, Any], files: calls.JobFiles) -> dict[str, Any]:
     return calls.run_hook(job["plugin"], job["name"], job["request"], files)
 
 
-def serve(job: Mapping[str, Any], files: calls.JobFiles, folder: Path, channel: Channel) -> None:
+def serve(job: Mapping[str, Any], files: JobFiles, folder: Path, channel: Channel) -> None:
     """Open a session and obey commands until ``close``.
 
     Raises:
@@ -162,7 +163,7 @@ def serve(job: Mapping[str, Any], files: calls.JobFiles, folder: Path, channel: 
             return
 
 
-def obey(command: Mapping[str, Any], loop: Loop, files: calls.JobFiles) -> Any:
+def obey(command: Mapping[str, Any], loop: Loop, files: JobFiles) -> Any:
     """Do one command of a session; its result as JSON."""
     if command["do"] == "run":
         files.add(command["refs"])
@@ -191,7 +192,7 @@ def _on_channel(job: Mapping[str, Any], folder: Path, channel: Channel, parent: 
         python=platform.python_version(),
         network=network,
     )
-    files = calls.JobFiles(folder, job["refs"], channel.progress)
+    files = JobFiles(folder, job["refs"], channel.progress)
     try:
         if job["kind"] == "session":
             serve(job, files, folder, channel)
@@ -204,7 +205,7 @@ def _on_channel(job: Mapping[str, Any], folder: Path, channel: Channel, parent: 
 
 def _by_hand(job: Mapping[str, Any], folder: Path) -> int:
     network = secure(job, folder, parent=0, channel=False)
-    files = calls.JobFiles(folder, job["refs"], lambda text, _: print(f"... {text}"))  # noqa: T201
+    files = JobFiles(folder, job["refs"], lambda text, _: print(f"... {text}"))  # noqa: T201
     outcome: dict[str, Any] = {"schema": "seatrial.result/1", "network": network}
     try:
         if job["kind"] == "session":

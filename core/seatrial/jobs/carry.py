@@ -26,6 +26,7 @@ MODULES = (
     "worker.py",
     "jobs/__init__.py",
     "jobs/calls.py",
+    "jobs/files.py",
     "jobs/guard.py",
     "jobs/tensors.py",
 )

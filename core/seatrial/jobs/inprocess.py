@@ -10,6 +10,7 @@ from seatrial.session import Loop
 from seatrial.worker import obey, peak_rss_mb, perform
 
 from . import calls
+from .files import JobFiles
 from .outcome import Limits
 from .prepare import Prepared
 from .remote import Finished, Progress
@@ -19,11 +20,11 @@ def _fault(error: calls.CallFault, stage: str) -> Fault:
     return Fault(kind=error.kind, stage=stage, reason=error.reason)
 
 
-def _files(job: Prepared, progress: Progress) -> calls.JobFiles:
+def _files(job: Prepared, progress: Progress) -> JobFiles:
     def report(text: str, fraction: float | None) -> None:
         progress(job.call.name, text, fraction)
 
-    return calls.JobFiles(job.folder, job.job["refs"], report)
+    return JobFiles(job.folder, job.job["refs"], report)
 
 
 def run_here(job: Prepared, progress: Progress) -> Finished:
@@ -43,8 +44,9 @@ def run_here(job: Prepared, progress: Progress) -> Finished:
 class LocalTransport:
     """A session in this process."""
 
-    def __init__(self, loop: Loop, files: calls.JobFiles, load_ns: int) -> None:
+    def __init__(self, loop: Loop, files: JobFiles, load_ns: int) -> None:
         self.load_ns = load_ns
+        self.network = ""
         self._loop = loop
         self._files = files
 

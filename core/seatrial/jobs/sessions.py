@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,9 @@ T = TypeVar("T")
 
 class Transport(Protocol):
     """How commands reach a session: over a channel, or by a plain call (in process)."""
+
+    load_ns: int
+    network: str
 
     @property
     def rss_mb(self) -> float:
@@ -43,7 +47,6 @@ class SessionHandle:
     Args:
         transport: the way to the child.
         first: the outcome's facts that all later outcomes share (log, id, network, out).
-        load_ns: time that loading took.
         limits: for every call that states none.
         check: gives a fault when an object is damaged.
         turn: held while a session runs.
@@ -54,12 +57,11 @@ class SessionHandle:
         transport: Transport,
         first: Outcome[Any],
         *,
-        load_ns: int,
         limits: Limits,
         check: Callable[[Sequence[str], str], Fault | None],
         turn: threading.Lock,
     ) -> None:
-        self.load_ns = load_ns
+        self.load_ns = transport.load_ns
         self._transport = transport
         self._first = first
         self._limits = limits
@@ -120,6 +122,7 @@ class SessionHandle:
         if not self._closed:
             self._closed = True
             self._transport.close()
+            shutil.rmtree(self._first.out.parent / "scratch", ignore_errors=True)
 
     def __enter__(self) -> SessionHandle:
         return self

@@ -48,7 +48,7 @@ class Supervisor:
         self._wake_out, self._wake_in = os.pipe()
         self._selector.register(self._wake_out, selectors.EVENT_READ)
         self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._closing = False
+        self._closing = self._closed = False
         self._failure = ""
         self._looked = 0.0
         _adopt_orphans(+1)
@@ -93,6 +93,7 @@ class Supervisor:
         self._closing = True
         self._do(lambda: None)
         self._thread.join(timeout=5)
+        self._closed = True
         assert self._watchman.stdin
         for stop in (self._watchman.stdin.close, self._watchman.kill, self._watchman.wait):
             with contextlib.suppress(OSError):
@@ -103,8 +104,9 @@ class Supervisor:
         _adopt_orphans(-1)
 
     def _do(self, work: Callable[[], None]) -> None:
-        self._todo.put(work)
-        os.write(self._wake_in, b".")
+        if not self._closed:
+            self._todo.put(work)
+            os.write(self._wake_in, b".")
 
     def _start(self, spawn: Spawn, deadline: Deadline) -> Child | OSError:
         try:

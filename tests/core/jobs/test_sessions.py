@@ -188,6 +188,34 @@ def test_closing_the_runner_ends_every_session(workspace, faults, model, token, 
     assert survivors(token) == []
 
 
+def test_scratch_goes_with_the_session(workspace, faults, model):
+    with Runner(workspace) as runner:
+        one, two = opened(runner, faults, model), opened(runner, faults, model)
+        scratch = [o.out.parent / "scratch" for o in (one, two)]
+        assert all(s.is_dir() for s in scratch)
+        one.result.close()
+        assert [s.is_dir() for s in scratch] == [False, True]
+    assert not scratch[1].exists()
+
+
+def test_the_reference_is_a_session_of_the_core(runner, workspace, samples, tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 2]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, tmp_path / "neg.onnx")
+    model = workspace.add({"neg.onnx": tmp_path / "neg.onnx"}, "neg.onnx")
+    request = r.LoadRequest(artifact=model, format="onnx", target="cpu", threads=1)
+    outcome = runner.open("seatrial.reference:load", None, request)
+    assert outcome.ok, outcome.fault
+    with outcome.result as session:
+        done = session.run(samples, keep=True, batch=5)
+        outputs = Samples(workspace.path(runner.adopt(done, done.result.outputs)))
+    assert outputs.array("y")[3].tolist() == [-3.0, 3.0]
+
+
 def test_damaged_samples_are_refused(runner, faults, model, samples):
     with opened(runner, faults, model).result as session:
         assert session.run(samples).ok

@@ -178,7 +178,7 @@ def test_in_process_makes_the_same_checks(workspace, faults, healthy, model, mon
         sys.modules.pop("seatrial_faults", None)
     assert outcome.fault.kind is K.BROKE_CONTRACT
     assert "$.findings[1].reason: expected str" in outcome.fault.reason
-    assert runner._supervisor is None
+    assert runner._desk._supervisor is None
 
 
 def test_an_unknown_environment_is_the_users_error(runner, healthy):
