@@ -86,7 +86,7 @@ def exit_code(data: Mapping[str, Any], *, strict: bool = False) -> int:
     """The exit code of the command that made a report.
 
     0 it holds, 1 shown not to hold, 3 not shown or a fault, 130 interrupted. ``--fail-on`` lets
-    a verdict pass, never an interruption.
+    a verdict pass, but neither an interruption nor a fault.
     """
     if data["interrupted"]:
         return 130
@@ -95,12 +95,19 @@ def exit_code(data: Mapping[str, Any], *, strict: bool = False) -> int:
     if data["verdict"] is not None:
         code = _EXIT[data["verdict"]]
         passed = {"never": (0, 1, 3), "do-not-ship": (0, 3)}.get(data["sla"]["fail_on"] or "", (0,))
-        return 0 if code in passed else code
+        # Nobody has looked at what a fault kept from us: only a verdict can be let pass.
+        return 0 if code in passed and not (code == 3 and _faulted(data)) else code
     if data["command"] == "quantize":
         return 0 if any(row["chosen"] for row in data["candidates"]) else 3
     if data["command"] == "bench":
         return _bench_exit(data)
     return 3
+
+
+def _faulted(data: Mapping[str, Any]) -> bool:
+    """Whether a target that decides, or the core itself, met a fault."""
+    deciding = {row["target"] for row in data["targets"] if row["decides"]}
+    return any(row["target"] is None or row["target"] in deciding for row in data["faults"])
 
 
 def _check_exit(data: Mapping[str, Any], strict: bool) -> int:

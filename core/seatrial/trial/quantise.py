@@ -242,9 +242,8 @@ def _judge(trial: Trial, portable: Portable, data: Split) -> Portable:
         if candidate.made.ref is not None:
             _score(trial, candidate, data)
     entries = [
-        bakeoff.Entry(name=c.name, score=c.score)
+        bakeoff.Entry(name=c.name, score=c.score, fault=c.fault.reason if c.fault else c.reason)
         for c in portable.candidates
-        if c.score is not None
     ]
     choice = bakeoff.choose(entries)
     for candidate in portable.candidates:
