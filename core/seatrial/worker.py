@@ -245,8 +245,12 @@ def main(arguments: list[str]) -> int:
     Args:
         arguments: ``JOBDIR [--channel] [--parent PID]``.
     """
-    folder = Path(arguments[0]).resolve()
-    job = json.loads((folder / "job.json").read_text("utf-8"))
+    try:
+        folder = Path(arguments[0]).resolve()
+        job = json.loads((folder / "job.json").read_text("utf-8"))
+    except (IndexError, OSError, ValueError) as error:
+        print(f"usage: python -m seatrial.worker JOBDIR ({error})", file=sys.stderr)  # noqa: T201
+        return 2
     if "--channel" not in arguments:
         return _by_hand(job, folder)
     parent = int(arguments[arguments.index("--parent") + 1]) if "--parent" in arguments else 0

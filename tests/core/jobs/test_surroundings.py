@@ -136,6 +136,14 @@ def test_by_hand_a_fault_is_one_line(runner, faults, model):
     assert json.loads((folder / "result.json").read_text())["fault"]["kind"] == "raised"
 
 
+@pytest.mark.parametrize("arguments", [[], ["/no/such/job"]])
+def test_by_hand_without_a_job_is_one_line(arguments):
+    command = [sys.executable, "-m", "seatrial.worker", *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: ") and done.stderr.count("\n") == 1
+
+
 def test_two_runs_of_one_job_share_an_id_but_no_folder(runner, faults, model):
     one = ask(runner, faults, model, "surroundings")
     two = ask(runner, faults, model, "surroundings")
