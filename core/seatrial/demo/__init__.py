@@ -23,7 +23,7 @@ class DemoRequest:
 
     seed: int = 0
     epochs: int = 12
-    outlier: float = 400.0
+    outlier: float = 60.0
 
 
 @record

@@ -42,7 +42,7 @@ def _compared(row: Data) -> tuple[str, ...]:
 def _rung(row: Data) -> tuple[str, ...]:
     """The cells of one rung."""
     return (
-        row["rung"],
+        _form(row),
         safe(row["target"], NAME) or nr.DASH,
         safe(row["against"], 24) or nr.DASH,
         safe(row["metric"], 24),
@@ -54,6 +54,13 @@ def _rung(row: Data) -> tuple[str, ...]:
         nr.DASH if row["gate"] == "not applicable" else row["gate"],
         safe(row["ran_on"], 32),
     )
+
+
+def _form(row: Data) -> str:
+    """The rung, and which form of it where a ladder can hold several."""
+    kind, _, digest = str(row["source"] or "").partition(":")
+    short = f"{kind}:{digest[:6]}" if digest else kind
+    return f"{row['rung']} {safe(short, 16)}".strip()
 
 
 def candidates(data: Data, limit: int = 8) -> Sheet:

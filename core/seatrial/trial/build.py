@@ -17,7 +17,7 @@ from seatrial.quantize import bakeoff
 from seatrial.quantize.types import Score
 from seatrial.report import rows
 from seatrial.trial.child import ScoreOutputsRequest
-from seatrial.trial.quantise import Portable, Split
+from seatrial.trial.quantise import Portable, Split, score_row
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
@@ -203,33 +203,24 @@ def _choose(
     """The piece closest to the float model on the target itself, over held-out samples."""
     if len(pieces) == 1 or reference is None or data is None:
         return pieces[0], "the only INT8 build of this target"
+    named = {f"{state.id}:{p.source.partition(':')[0]}": p for p in pieces}
     for piece in pieces:
         piece.score = _score_on_target(trial, state, piece, data, reference)
-    entries = [
-        bakeoff.Entry(name=f"{state.id}:{p.source.partition(':')[0]}", score=p.score)
-        for p in pieces
-        if p.score is not None
-    ]
-    choice = bakeoff.choose(entries)
+    choice = bakeoff.choose([bakeoff.Entry(name=n, score=p.score) for n, p in named.items()])
     state.facts["int8_candidates"] = [
         rows.candidate(
-            f"{state.id}:{p.source.partition(':')[0]}",
+            name,
             source=state.plugin.id,
-            scheme=p.method,
-            sha256=p.ref.sha256,
-            scores=None
-            if p.score is None
-            else {k: getattr(p.score, k) for k in ("agreement", "cosine", "sqnr_db", "kl")},
-            n=p.score.n if p.score else 0,
-            chosen=f"{state.id}:{p.source.partition(':')[0]}" == choice.name,
-            reason=choice.reasons.get(f"{state.id}:{p.source.partition(':')[0]}", "did not run"),
+            scheme=piece.method,
+            sha256=piece.ref.sha256,
+            scores=score_row(piece.score),
+            n=piece.score.n if piece.score else 0,
+            chosen=name == choice.name,
+            reason=choice.reasons.get(name, "did not run"),
         )
-        for p in pieces
+        for name, piece in named.items()
     ]
-    for piece in pieces:
-        if f"{state.id}:{piece.source.partition(':')[0]}" == choice.name:
-            return piece, choice.reason
-    return pieces[0], choice.reason
+    return named.get(choice.name, pieces[0]), choice.reason
 
 
 def _score_on_target(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from seatrial import results as r
 from seatrial.calibration.types import RangesRequest
@@ -287,18 +287,28 @@ def candidate_rows(found: Iterable[Portable]) -> list[rows.Row]:
 
 
 def _candidate_row(candidate: Candidate) -> rows.Row:
-    score: Any = candidate.score
     made = candidate.made
     return rows.candidate(
         candidate.name,
         source=candidate.source,
         scheme=candidate.scheme,
         sha256=made.ref.sha256 if made and made.ref else "",
-        scores=None
-        if score is None
-        else {k: getattr(score, k) for k in ("agreement", "cosine", "sqnr_db", "kl")},
-        n=0 if score is None else score.n,
+        scores=score_row(candidate.score),
+        n=0 if candidate.score is None else candidate.score.n,
         chosen=candidate.chosen,
         reason=candidate.reason,
         fault=encode(candidate.fault) if candidate.fault else None,
     )
+
+
+def score_row(score: Score | None) -> dict[str, float | None] | None:
+    """The figures of a candidate; agreement in percent, as everywhere in the report."""
+    if score is None:
+        return None
+    agreement = None if score.agreement is None else 100.0 * score.agreement
+    return {
+        "agreement": agreement,
+        "cosine": score.cosine,
+        "sqnr_db": score.sqnr_db,
+        "kl": score.kl,
+    }
