@@ -221,7 +221,8 @@ def test_figures_without_a_gate_give_way_to_those_with_one():
     assert len(sheet.rows) == 5
     assert sheet.notes[-1] == "3 ungated figures in report.json"
     data["ladder"] = extra
-    assert {row[0] for row in measured.ladder(data).rows} == {row["rung"] for row in extra}
+    told = {row[0].partition(" ")[0] for row in measured.ladder(data).rows}
+    assert told == {row["rung"] for row in extra}
 
 
 def test_a_reason_that_was_told_is_not_told_again_below_the_ladder():
