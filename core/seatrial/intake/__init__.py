@@ -23,7 +23,7 @@ from .facts import Admitted, ModelFacts, NodeFact, Note, depthwise, is_tree_ense
 from .files import copy, opened
 from .model import Model
 from .parse import Parser
-from .refusal import Refused, refusal
+from .refusal import Refused, quoted, refusal
 from .rules import screen
 from .sniff import HEAD, TAIL, describe_other, refuse_other_format
 from .survey import screen_weights, survey
@@ -96,7 +96,12 @@ def _admit(path: Path, workspace: Workspace, staging: Path) -> Admitted:
         model = _walk(parser, head)
         found = screen(model, buffer)
         if parser.not_text:
-            found.warn("names-not-utf8", "some names are not UTF-8 text")
+            at, name = parser.not_text
+            raise Refused(
+                "has a name that is not UTF-8 text, as ONNX names must be",
+                place=f"byte {at}: {quoted(name)}",
+                advice="rename it, or export with UTF-8 names",
+            )
         pieces = found.pieces.values()
         names = stage(pieces, path.resolve().parent, staging / "files", status)
         entry = _entry(names)

@@ -24,27 +24,38 @@ class Leaves:
         reader: over the whole file.
 
     Attributes:
-        not_text: a name was not UTF-8.
+        not_text: where the first name is that is not UTF-8, and its bytes as text.
     """
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self.not_text = False
+        self.not_text: tuple[int, str] | None = None
         self._kept = limits.MAX_KEPT_BYTES
         self._objects = limits.MAX_OBJECTS
         self._released = 0
-        self._names: dict[bytes, str] = {}
+        self._names: dict[bytes, tuple[str, bool]] = {}
 
     def text(self, start: int, stop: int) -> str:
-        r"""A name; bytes that are not UTF-8 become ``\xNN``, here and everywhere after."""
+        """A name. One that is not UTF-8 is noted: no Python interface of a runtime can hold it."""
+        found, whole = self._decoded(start, stop)
+        if not whole and self.not_text is None:
+            self.not_text = (start, found)
+        return found
+
+    def remark(self, start: int, stop: int) -> str:
+        r"""Text that addresses nothing; bytes that are not UTF-8 become ``\xNN``."""
+        return self._decoded(start, stop)[0]
+
+    def _decoded(self, start: int, stop: int) -> tuple[str, bool]:
+        """The text, and whether it was UTF-8."""
         if stop - start > limits.MAX_NAME_BYTES:
             raise Refused(f"has a name of {stop - start} bytes", place=f"byte {start}")
         raw = bytes(self.reader.buffer[start:stop])
         known = self._names.get(raw)
         if known is None:
             self.keep(len(raw) + 64)
-            known = self._names[raw] = raw.decode("utf-8", "backslashreplace")
-            self.not_text = self.not_text or known.encode() != raw
+            text = raw.decode("utf-8", "backslashreplace")
+            known = self._names[raw] = (text, text.encode() == raw)
         return known
 
     def count(self, what: str) -> None:
@@ -87,9 +98,9 @@ class Leaves:
         self.count("entries")
         for tag, a, b in self.reader.fields(start, stop):
             if tag == tags.ENTRY_KEY:
-                key = self.text(a, min(b, a + limits.MAX_LIST))
+                key = self.remark(a, min(b, a + limits.MAX_LIST))
             elif tag == tags.ENTRY_VALUE:
-                value = self.text(a, min(b, a + limits.MAX_LIST))
+                value = self.remark(a, min(b, a + limits.MAX_LIST))
         return key, value
 
     def opset(self, start: int, stop: int) -> tuple[str, int]:

@@ -183,7 +183,7 @@ class Parser(Leaves):
                 elif tag in tags.GRAPH_OTHER:
                     self.form(a, b)
                 elif tag == tags.GRAPH_NAME:
-                    graph.name = self.text(a, b)
+                    graph.name = self.remark(a, b)
                 self.release(b)
         self._depth -= 1
         return graph
@@ -225,9 +225,9 @@ class Parser(Leaves):
             elif tag == tags.MODEL_IR:
                 model.ir_version = signed(a)
             elif tag == tags.MODEL_PRODUCER:
-                model.producer = self.text(a, b)
+                model.producer = self.remark(a, b)
             elif tag == tags.MODEL_PRODUCER_VERSION:
-                model.producer_version = self.text(a, b)
+                model.producer_version = self.remark(a, b)
             elif tag == tags.MODEL_OPSET:
                 model.opsets.append(self.opset(a, b))
             elif tag == tags.MODEL_METADATA:

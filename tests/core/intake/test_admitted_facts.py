@@ -300,11 +300,10 @@ def test_legal_oddities_are_notes(pb, take) -> None:
     assert take(pb.model(pb.graph(relu), ir=2, opset=1)).notes == ()
 
 
-def test_names_that_are_not_text(pb, take) -> None:
-    named = pb.node("Relu", ["x"], ["y"], pb.message(3, b"caf\xe9"))
-    admitted = take(pb.model(pb.graph(named)))
-    assert admitted.facts.nodes[0].label == "caf\\xe9"
-    assert codes(admitted) == [("names-not-utf8", "")]
+def test_text_that_addresses_nothing_may_be_of_any_encoding(pb, take) -> None:
+    relu = pb.graph(pb.node("Relu", ["x"], ["y"]), pb.message(2, b"caf\xe9"))
+    admitted = take(pb.model(relu, extra=pb.message(2, b"caf\xe9")))
+    assert (admitted.facts.producer, admitted.notes) == ("caf\\xe9", ())
 
 
 def test_notes_of_one_kind_are_bounded(pb, take) -> None:

@@ -222,6 +222,23 @@ def test_a_name_beyond_reason(pb, refuse) -> None:
     assert "has a name of 1048577 bytes" in refuse(pb.model(pb.graph(outer)))
 
 
+@pytest.mark.parametrize("named", ["node", "tensor", "weight", "operator"])
+def test_names_are_utf8(named: str, pb, refuse) -> None:
+    """A runtime may load such a file, but no Python interface can hold the name."""
+    extra = pb.message(3, b"caf\xe9") if named == "node" else b""
+    extra += pb.message(1, b"caf\xe9") if named == "tensor" else b""
+    relu = pb.node("Relu", ["x"], ["y"], extra + (b"\x22\x01\xe9" if named == "operator" else b""))
+    parts = [pb.message(5, integer_tensor(pb, b"caf\xe9"))] if named == "weight" else []
+    if named == "tensor":
+        parts.append(pb.message(11, pb.message(1, b"caf\xe9")))
+    line = refuse(pb.model(pb.graph(relu, *parts)))
+    assert "is not UTF-8 text" in line and "\\xe9" in line and "byte " in line
+
+
+def integer_tensor(pb, name: bytes) -> bytes:
+    return pb.integer(1, 1) + pb.integer(2, 6) + pb.message(8, name) + pb.message(9, bytes(4))
+
+
 def test_names_cannot_break_the_line(pb, refuse) -> None:
     evil = "\x1b[2J\n::error::" + "\u202e" * 5000
     line = refuse(pb.model(pb.graph(pb.node("Add", ["x", evil], ["y"]))))
