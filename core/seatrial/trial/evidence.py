@@ -220,7 +220,8 @@ def _calibration(trial: Trial, found: Evidence) -> rows.Row | None:
         )
         for f in info.findings
     ]
-    for finding in audit(info.count, loaded.source.limit, _table(trial, found)):
+    asked = 0 if found.quick else loaded.source.limit
+    for finding in audit(info.count, asked, _table(trial, found)):
         level = "error" if finding.level == "refuse" else finding.level
         findings.append(
             rows.calibration_finding(
