@@ -22,7 +22,7 @@ WIDEST = 100
 #: Columns whose cells are all this short are never wrapped.
 UNBROKEN = 18
 #: The same for the first column, which holds names.
-UNBROKEN_NAME = 30
+UNBROKEN_NAME = 36
 
 #: A head over a line, two spaces between columns.
 _RULED = box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n")

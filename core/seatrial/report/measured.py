@@ -74,7 +74,6 @@ def candidates(data: Data, limit: int = 8) -> Sheet:
             (
                 safe(row["name"], NAME),
                 "chosen" if row["chosen"] else "",
-                safe(row["source"], 24),
                 nr.points(scores["agreement"]),
                 nr.DASH if scores["cosine"] is None else f"{scores['cosine']:.4f}",
                 nr.significant(scores["sqnr_db"]),
@@ -82,7 +81,7 @@ def candidates(data: Data, limit: int = 8) -> Sheet:
                 safe(why, 90),
             )
         )
-    heads = "candidate||from| >agreement %| >cosine| >SQNR dB| ?>n| ?why"
+    heads = "candidate|| >agreement %| >cosine| >SQNR dB| ?>n| ?why"
     return Sheet("INT8 candidates", columns(heads), rows, more(len(ordered), limit, "candidates"))
 
 
