@@ -66,7 +66,8 @@ class Deadline:
         """Counted from now."""
         now = time.monotonic()
         soft = now + soft_s if soft_s else float("inf")
-        return cls(hard=now + timeout_s, soft=soft, soft_s=soft_s, text=f"{timeout_s:g} s")
+        text = f"{round(timeout_s, 1):g} s"
+        return cls(hard=now + timeout_s, soft=soft, soft_s=soft_s, text=text)
 
     def extend(self) -> None:
         """Progress was made."""

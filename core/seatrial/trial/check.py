@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from seatrial import intake, registry
@@ -14,12 +15,12 @@ from seatrial.quantize.types import InsertRequest
 from seatrial.report import Report, new, rows
 from seatrial.trial import compile as compile_stage
 from seatrial.trial import document
-from seatrial.trial.context import Trial, configured
+from seatrial.trial.context import CALL_TIMEOUT_S, Clock, Trial, configured
 from seatrial.trial.machine import environment_row
 from seatrial.trial.quantise import insert
 from seatrial.trial.targets import TargetState, probe, survey
 
-#: No deeper step of a target is begun after this many seconds, unless ``--deep``.
+#: Seconds that a target is given in all, unless ``--deep``.
 BUDGET_S = 30.0
 
 
@@ -59,9 +60,11 @@ def _check(trial: Trial, options: CheckOptions) -> Report:
         for state in trial.targets:
             trial.progress("compile", state.id)
             shapes = options.shapes
-            compile_stage.check_float(trial, state, shapes=shapes, budget_s=budget)
+            clock = Clock(budget)
+            compile_stage.check_float(trial, state, shapes=shapes, clock=clock)
+            form = partial(forms, clock=clock)
             compile_stage.check_int8(
-                trial, state, forms, shapes=shapes, structure_only=True, budget_s=budget
+                trial, state, form, shapes=shapes, structure_only=True, clock=clock
             )
             compile_stage.finish(state)
     data = new("check", command_line=options.command_line)
@@ -82,8 +85,8 @@ class UnitForms:
         self._trial = trial
         self._made: dict[r.QdqDialect, tuple[r.Ref | None, str]] = {}
 
-    def __call__(self, state: TargetState) -> tuple[r.Ref | None, str]:
-        """A reference, or the reason why there is none."""
+    def __call__(self, state: TargetState, clock: Clock) -> tuple[r.Ref | None, str]:
+        """A reference, or the reason why there is none; made in the time that is left."""
         dialect = state.target.rules.qdq if state.target else None
         facts = self._trial.model.facts
         if dialect is None:
@@ -92,7 +95,8 @@ class UnitForms:
             return self._trial.model.ref, "the model carries its own Q/DQ pairs"
         if dialect not in self._made:
             request = InsertRequest(model=self._trial.model.ref, dialect=dialect, unit_ranges=True)
-            made = insert(self._trial, request)
+            seconds = clock.cap(CALL_TIMEOUT_S, least_s=compile_stage.LEAST_S)
+            made = insert(self._trial, request, timeout_s=seconds)
             why = made.why_not or (f"no Q/DQ form: {made.fault.reason}" if made.fault else "")
             self._made[dialect] = (made.ref, why)
         return self._made[dialect]

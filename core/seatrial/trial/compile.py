@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from seatrial import results as r
 from seatrial.report import rows
 from seatrial.trial import built
+from seatrial.trial.context import Clock
 
 if TYPE_CHECKING:
     from seatrial.isolation import Outcome
@@ -18,13 +19,20 @@ if TYPE_CHECKING:
 #: Q/DQ form of the model for a target: a reference, or the reason why there is none.
 Int8Form = Callable[["TargetState"], "tuple[r.Ref | None, str]"]
 
+#: A static table is read in no more seconds than this.
+STATIC_S = 60.0
+#: Time for a child to start and to say something, however little of a budget is left, seconds.
+LEAST_S = 5.0
+#: The clock of a command without a budget.
+UNHURRIED = Clock()
+
 
 def check_float(
     trial: Trial,
     state: TargetState,
     *,
     shapes: Mapping[str, tuple[int, ...]],
-    budget_s: float | None = None,
+    clock: Clock = UNHURRIED,
 ) -> None:
     """Ask tables and the compiler about the model as it is; the answers go to ``state.facts``.
 
@@ -32,17 +40,17 @@ def check_float(
         trial: the command at work.
         state: the target.
         shapes: static shapes the user gave, or that the samples have.
-        budget_s: the compiler is given no more seconds than this.
+        clock: the target's time; table and compiler are given no more than is left.
     """
     ref = trial.model.ref
     request = _request(trial, state, ref, "fp32", shapes)
-    static = _static(trial, state, request)
+    static = _static(trial, state, request, clock)
     state.facts["claimed"] = built.claimed(static)
     state.facts["columns"] = {"fp32": None, "int8": None}
     state.facts["findings"] = []
     if not state.usable:
         return
-    outcome = trial.call(state, "seatrial_compile_check", request, [ref], timeout_s=_left(budget_s))
+    outcome = trial.call(state, "seatrial_compile_check", request, [ref], timeout_s=_left(clock))
     trial.blame(state, outcome.fault)
     outcome = _honest(outcome)
     report = outcome.result
@@ -59,7 +67,7 @@ def check_int8(
     *,
     shapes: Mapping[str, tuple[int, ...]],
     structure_only: bool,
-    budget_s: float | None = None,
+    clock: Clock = UNHURRIED,
 ) -> None:
     """Ask the compiler about the Q/DQ form of the model.
 
@@ -69,21 +77,20 @@ def check_int8(
         int8_form: gives the Q/DQ form, or the reason why there is none.
         shapes: static shapes.
         structure_only: the Q/DQ form carries ranges that nobody measured.
-        budget_s: not begun after the float build took this many seconds.
+        clock: the target's time; nothing is begun when none is left.
     """
     first = state.facts["columns"]["fp32"]
     if first is None or first["fault"] is not None:
         return
-    spent = first["seconds"] or 0.0
-    if budget_s is not None and spent > budget_s:
-        note = f"not asked: the float build took {spent:.0f} s of {budget_s:.0f} s (--deep goes on)"
+    if not clock.left_s:
+        note = f"not asked: the {clock.budget_s:g} s of this target are spent (--deep goes on)"
         ref = None
     else:
         ref, note = int8_form(state)
     outcome = None
     if ref is not None:
         request = _request(trial, state, ref, "int8", shapes)
-        left = _left(budget_s, spent)
+        left = _left(clock)
         outcome = trial.call(state, "seatrial_compile_check", request, [ref], timeout_s=left)
         trial.blame(state, outcome.fault)
         outcome = _honest(outcome)
@@ -110,12 +117,17 @@ def _add(state: TargetState, precision: str, findings: Iterable[r.Finding]) -> N
     state.facts["findings"] += [(precision, finding) for finding in findings]
 
 
-def _static(trial: Trial, state: TargetState, request: r.CheckRequest) -> r.StaticReport | None:
+def _static(
+    trial: Trial, state: TargetState, request: r.CheckRequest, clock: Clock
+) -> r.StaticReport | None:
     if state.target is None or not state.offers("seatrial_check_static"):
         return None
-    outcome = trial.call(state, "seatrial_check_static", request, [request.model], timeout_s=60)
-    if outcome.result is None and state.usable:
-        state.facts["static_fault"] = outcome.fault
+    seconds = clock.cap(STATIC_S, least_s=LEAST_S)
+    outcome = trial.call(
+        state, "seatrial_check_static", request, [request.model], timeout_s=seconds
+    )
+    if state.usable:
+        trial.blame(state, outcome.fault, decisive=False)
     result: r.StaticReport | None = outcome.result
     return result
 
@@ -151,6 +163,6 @@ def _artifact(trial: Trial, outcome: Outcome[r.CompileReport]) -> dict[str, Any]
     return rows.artifact(report.artifact.format, ref.sha256, ref.bytes)
 
 
-def _left(budget_s: float | None, spent_s: float = 0.0) -> float:
-    """A deadline for the next call: the budget's rest, but time enough to start a child."""
-    return 0.0 if budget_s is None else max(5.0, budget_s - spent_s)
+def _left(clock: Clock) -> float:
+    """Deadline of the next call: what is left, but enough to start a child; 0: the usual."""
+    return 0.0 if clock.budget_s is None else clock.cap(clock.budget_s, least_s=LEAST_S)

@@ -167,12 +167,15 @@ def measure_ranges(trial: Trial, store: r.Ref) -> Made | r.Ref:
     return trial.runner.adopt(outcome, outcome.result.artifact)
 
 
-def insert(trial: Trial, request: InsertRequest) -> Made:
+def insert(trial: Trial, request: InsertRequest, *, timeout_s: float = 0.0) -> Made:
     """Run the core's Q/DQ insertion; a model that it refuses is no fault and no end."""
     refs = [request.model, *([request.ranges] if request.ranges else [])]
     try:
         outcome = trial.runner.task(
-            "seatrial.quantize.child:insert", request, refs=refs, limits=trial.limits()
+            "seatrial.quantize.child:insert",
+            request,
+            refs=refs,
+            limits=trial.limits(timeout_s=timeout_s),
         )
     except UserError as error:
         return Made(None, why_not=error.line())
