@@ -35,6 +35,7 @@ class Piece:
         precision: as the request asked (``fp32``, ``native``, ``int8``).
         stated: as the backend stated (``FP32``, ``BF16``, ``INT8``).
         source: of INT8: ``qdq:DIGEST`` or ``native``.
+        fault: why it could not be loaded or run; nobody tries again.
     """
 
     label: str
@@ -49,6 +50,7 @@ class Piece:
     int8: r.Int8Build | None = None
     score: Score | None = None
     notes: tuple[str, ...] = ()
+    fault: r.Fault | None = None
 
     def load(
         self, state: TargetState, *, threads: int, profile: bool = False, options: Any = None
@@ -134,6 +136,7 @@ def build_int8(
     why_not = portable.why_not if portable is not None else ""
     if not built:
         fault = state.facts.get("int8_fault")
+        state.blame(fault)
         state.facts["int8"] = rows.int8(
             "", notes=[why_not] if why_not else [], fault=encode(fault) if fault else None
         )
@@ -248,11 +251,19 @@ def run_once(
     indices: tuple[int, ...] | None = None,
     *,
     threads: int | None = None,
+    decisive: bool = False,
 ) -> r.Ref | None:
-    """Run a piece over samples in a session of its own; ``None`` with the fault in the state."""
+    """Run a piece over samples in a session of its own; ``None`` with the fault in the state.
+
+    ``decisive``: without this run there is no verdict on the target.
+    """
+    if piece.fault is not None:
+        trial.blame(state, piece.fault, decisive=decisive)
+        return None
     opened = trial.open(state, piece, threads=threads)
     if opened.result is None:
-        trial.blame(state, opened.fault, decisive=False)
+        piece.fault = opened.fault
+        trial.blame(state, opened.fault, decisive=decisive)
         return None
     handle = opened.result
     try:
@@ -260,7 +271,8 @@ def run_once(
             samples, indices, keep=True, batch=trial.batch, limits=trial.limits(state)
         )
         if outcome.result is None or outcome.result.outputs is None:
-            trial.blame(state, outcome.fault, decisive=False)
+            piece.fault = outcome.fault
+            trial.blame(state, outcome.fault, decisive=decisive)
             return None
         return trial.runner.adopt(outcome, outcome.result.outputs)
     finally:

@@ -31,7 +31,7 @@ def observe_all(trial: Trial, samples: r.Ref) -> None:
         pieces: dict[str, Piece] = state.facts.get("pieces", {})
         seen: dict[str, r.Ran] = {}
         for name in SHOWN:
-            if name in pieces:
+            if name in pieces and pieces[name].fault is None:
                 trial.progress("profile", f"{state.id} {name}")
                 ran = observe(trial, state, pieces[name], samples)
                 if ran is not None:

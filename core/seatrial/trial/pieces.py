@@ -33,7 +33,7 @@ def build_all(trial: Trial, state: TargetState, found: Evidence, reference: r.Re
         pinned = build.build_float(trial, state, "fp32", shapes)
         if pinned is not None:
             made["fp32"] = pinned
-        own = build.build_float(trial, state, "native", shapes)
+        own = build.build_float(trial, state, "native", shapes) if state.fault is None else None
         # A runtime that would run FP32 anyway gives the same artefact twice: once is enough.
         if own is not None and own.stated != "FP32":
             made["native"] = own

@@ -106,6 +106,7 @@ def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> N
             shapes = shapes_of.static(trial, state, found, options.shapes)
             state.facts["shapes"] = shapes
             compile_stage.check_float(trial, state, shapes=shapes)
+            compile_stage.finish(state)
     with trial.stage("INT8", 5, STAGES):
         _int8(trial, found)
     with trial.stage("layout", 6, STAGES):

@@ -52,11 +52,12 @@ class Rounds:
 
 
 def contestants(states: Iterable[TargetState]) -> list[Contestant]:
-    """Every piece that every target has."""
+    """Every piece that every target has, but for those that could not be run before."""
     return [
         Contestant(state, name, piece)
         for state in states
         for name, piece in state.facts.get("pieces", {}).items()
+        if piece.fault is None
     ]
 
 
