@@ -21,6 +21,7 @@ from seatrial.options import (
     BenchOptions,
     CheckOptions,
     DemoOptions,
+    ExportOptions,
     InitOptions,
     InitResult,
     NoProgress,
@@ -46,6 +47,13 @@ def run(options: RunOptions, progress: Progress | None = None) -> Report:
 def check(options: CheckOptions, progress: Progress | None = None) -> Report:
     """Can this model compile? The answer of every backend, node by node."""
     from seatrial.trial.check import check as verb
+
+    return verb(options, progress or NoProgress())
+
+
+def export(options: ExportOptions, progress: Progress | None = None) -> Report:
+    """From a PyTorch module to an ONNX model that is proven to compute the same."""
+    from seatrial.trial.export import export as verb
 
     return verb(options, progress or NoProgress())
 

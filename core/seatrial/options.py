@@ -181,6 +181,43 @@ class CheckOptions:
 
 
 @record
+class ExportOptions:
+    """Options of ``seatrial export``.
+
+    Attributes:
+        model: ``MODULE:FACTORY``, ``FILE.py:FACTORY``, a ``.pt2`` program, a TorchScript archive.
+        out: the ONNX file to write.
+        data: samples for the parity gate; ``""``: noise, and the gate proves nothing.
+        weights: a checkpoint to load into what the factory gives.
+        trust_pickle: loading may run the code that a pickle carries.
+        shapes: shape of an input with its batch axis, where no sample tells it.
+        dynamic: ``batch`` or ``INPUT:AXIS,AXIS``; empty: static, batch 1.
+        opset: asked for; ``None``: from the targets' ranges.
+        routes: exporters to try; empty: all.
+        translations: ``MODULE:TABLE`` of custom operator translations.
+        samples: how many at most.
+    """
+
+    model: str
+    out: str
+    data: str = ""
+    weights: str = ""
+    trust_pickle: bool = False
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    dynamic: tuple[str, ...] = ()
+    opset: int | None = None
+    routes: tuple[str, ...] = ()
+    translations: str = ""
+    samples: int | None = None
+    targets: tuple[str, ...] = ()
+    all_targets: bool = False
+    config: str = ""
+    seed: int | None = None
+    jobs: JobOptions = JobOptions()
+    command_line: tuple[str, ...] = ()
+
+
+@record
 class QuantizeOptions:
     """Options of ``seatrial quantize``.
 

@@ -92,6 +92,8 @@ def exit_code(data: Mapping[str, Any], *, strict: bool = False) -> int:
         return 130
     if data["command"] == "check":
         return _check_exit(data, strict)
+    if data["command"] == "export":
+        return {"pass": 0, "fail": 1}.get(data["export"].get("gate", ""), 3)
     if data["verdict"] is not None:
         code = _EXIT[data["verdict"]]
         passed = {"never": (0, 1, 3), "do-not-ship": (0, 3)}.get(data["sla"]["fail_on"] or "", (0,))

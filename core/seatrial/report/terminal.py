@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from . import facts, measured, sheets
+from . import export_view, facts, measured, sheets
 from . import numbers as nr
 from .safe import safe
 from .sheets import Data
@@ -40,6 +40,12 @@ def show(report: Report, stream: TextIO, *, brief: bool = False) -> None:
         check_view.draw(page, data)
     elif data["command"] == "bench":
         bench_view.draw(page, data)
+    elif data["command"] == "export":
+        export_view.headline(page, data)
+        reasons(page, data)
+        export_view.draw(page, data)
+        found(page, data)
+        faults(page, data)
     else:
         draw(page, data)
     footer(page, report)
@@ -66,6 +72,7 @@ def draw(page: Page, data: Data) -> None:
     if data["command"] != "quantize":
         page.sheet(sheets.verdicts(data))
     reasons(page, data)
+    export_view.draw(page, data)
     page.sheet(measured.ladder(data))
     page.sheet(measured.benchmark(data))
     page.sheet(measured.layouts(data))

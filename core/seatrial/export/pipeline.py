@@ -1,0 +1,426 @@
+"""One export from module to chosen model, in children; the parent imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from seatrial import results as r
+from seatrial.codec import record
+from seatrial.errors import UserError
+from seatrial.export import axes, opsets
+from seatrial.export import records as er
+from seatrial.export.choice import choose
+from seatrial.samples import Samples
+
+REFERENCE = "seatrial.reference:load"
+#: Samples that the gate compares at most, and those that ``describe`` of a set needs at least.
+MOST_SAMPLES, FEWEST_SAMPLES = 100, 10
+
+
+class Stage(Protocol):
+    """The part of a command that the pipeline uses; :class:`seatrial.trial.context.Trial` is one."""
+
+    runner: Any
+    workspace: Any
+    progress: Any
+
+    def limits(self, *, timeout_s: float = 0.0) -> Any:
+        """Deadline and memory of one child."""
+
+
+@record
+class Wish:
+    """What the user asked for.
+
+    Attributes:
+        spec: the module.
+        choice: the opsets to stay within.
+        dynamic: free axes by input name; empty: static.
+        routes: to try.
+        translations: ``MODULE:TABLE``.
+        synthetic: the samples are noise.
+        seed: of everything random.
+    """
+
+    spec: er.ModuleSpec
+    choice: opsets.Choice
+    dynamic: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    routes: tuple[str, ...] = er.ROUTES
+    translations: str = ""
+    synthetic: bool = False
+    seed: int = 0
+
+
+@dataclasses.dataclass
+class Made:
+    """Everything that was learnt, filled step by step."""
+
+    wish: Wish
+    samples: r.Ref
+    count: int
+    study: er.StudyResult | None = None
+    study_ref: r.Ref | None = None
+    attempts: list[er.Attempt] = dataclasses.field(default_factory=list)
+    divergence: er.Divergence | None = None
+    faults: list[r.Fault] = dataclasses.field(default_factory=list)
+    gate: str = er.NOT_PROVEN
+    reasons: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def chosen(self) -> er.Attempt | None:
+        """The attempt that was kept."""
+        return next((a for a in self.attempts if a.chosen), None)
+
+
+def describe(stage: Stage, spec: er.ModuleSpec) -> er.Described | r.Fault:
+    """Build the module in the user's child and say what it takes."""
+    outcome = stage.runner.task(
+        "seatrial.export.child:describe",
+        er.DescribeRequest(spec=spec),
+        refs=spec.refs,
+        limits=stage.limits(timeout_s=600),
+        user=True,
+    )
+    found: er.Described | None = outcome.result
+    return found if found is not None else _fault(outcome.fault)
+
+
+def noise(stage: Stage, inputs: Sequence[r.TensorIO], seed: int) -> tuple[r.Ref, int]:
+    """Samples of noise.
+
+    Raises:
+        UserError: an input's shape is not known.
+    """
+    for tensor in inputs:
+        if not tensor.shape:
+            raise UserError(
+                f"--shape {tensor.name}",
+                "neither samples nor a shape were given for this input",
+                advice=f"--data SRC, or --shape {tensor.name}=1x3x224x224",
+            )
+    request = er.SyntheticRequest(inputs=tuple(inputs), seed=seed)
+    outcome = stage.runner.task("seatrial.export.noise_child:synthetic", request)
+    if outcome.result is None:
+        raise UserError("samples", _fault(outcome.fault).reason)
+    ref = stage.runner.adopt(outcome, outcome.result.artifact)
+    return dataclasses.replace(ref, entry="samples"), outcome.result.count
+
+
+def make(stage: Stage, wish: Wish, samples: r.Ref) -> Made:
+    """Study, export by every route, compare, choose."""
+    store = Samples(stage.workspace.path(samples))
+    made = Made(wish=wish, samples=samples, count=min(store.count, MOST_SAMPLES))
+    made.study = _study(stage, made, store)
+    if made.study is None:
+        made.gate = er.NOT_PROVEN
+        return made
+    for route in wish.routes:
+        stage.progress("export", route)
+        made.attempts.append(_attempt(stage, made, route, store))
+    made.attempts = choose(made.attempts, wish.choice)
+    made.gate, made.reasons = _gate(made)
+    if made.gate == er.FAIL:
+        made.divergence = _divergence(stage, made)
+    return made
+
+
+def _study(stage: Stage, made: Made, store: Samples) -> er.StudyResult | None:
+    """Watch and run the module itself."""
+    wish = made.wish
+    shapes = input_shapes(store)
+    request = er.StudyRequest(
+        spec=wish.spec,
+        samples=made.samples,
+        indices=tuple(range(made.count)),
+        variants=axes.plan(shapes, batch_axis=store.index.get("batch_axis", True)),
+        seed=wish.seed,
+    )
+    outcome = stage.runner.task(
+        "seatrial.export.child:study",
+        request,
+        refs=(made.samples, *wish.spec.refs),
+        limits=stage.limits(timeout_s=1800),
+        user=True,
+    )
+    if outcome.result is None:
+        made.faults.append(_fault(outcome.fault))
+        return None
+    study: er.StudyResult = outcome.result
+    made.study_ref = stage.runner.adopt(outcome, study.artifact)
+    return study
+
+
+def input_shapes(store: Samples) -> dict[str, tuple[int, ...]]:
+    """Shapes of the inputs as fed for one sample."""
+    first = store.feeds([0])
+    return {n: tuple(int(d) for d in first[n].shape) for n in store.names}
+
+
+def _attempt(stage: Stage, made: Made, route: str, store: Samples) -> er.Attempt:
+    """One route: export, read back, compare, replay at other sizes."""
+    asked = made.wish.choice.wanted
+    outcome = stage.runner.task(
+        "seatrial.export.routes_child:export",
+        export_request(made, route),
+        refs=(made.samples, *made.wish.spec.refs),
+        limits=stage.limits(timeout_s=1800),
+        user=True,
+    )
+    exported: er.Exported | None = outcome.result
+    if exported is None:
+        fault = _fault(outcome.fault)
+        made.faults.append(fault)
+        return er.Attempt(
+            route=route,
+            ok=False,
+            asked_opset=asked,
+            reason=f"{fault.kind.value}: {fault.reason}",
+            seconds=outcome.seconds,
+        )
+    attempt = er.Attempt(
+        route=route,
+        ok=exported.artifact is not None,
+        asked_opset=asked,
+        seconds=exported.seconds,
+        problems=exported.problems,
+    )
+    if exported.artifact is None:
+        reason = exported.problems[0].text if exported.problems else "gave no model"
+        return dataclasses.replace(attempt, reason=reason)
+    model = stage.runner.adopt(outcome, exported.artifact)
+    attempt = dataclasses.replace(attempt, model=model, sha256=model.sha256)
+    return _examined(stage, made, attempt, exported, store)
+
+
+def export_request(made: Made, route: str) -> er.ExportRequest:
+    """What a route is asked for."""
+    study = made.study
+    return er.ExportRequest(
+        spec=made.wish.spec,
+        samples=made.samples,
+        route=route,
+        opset=made.wish.choice.wanted,
+        dynamic=made.wish.dynamic,
+        translations=made.wish.translations,
+        outputs=study.outputs if study else (),
+        scripted=study.scripted if study else (),
+    )
+
+
+def _examined(
+    stage: Stage, made: Made, attempt: er.Attempt, exported: er.Exported, store: Samples
+) -> er.Attempt:
+    if attempt.model is None or made.study is None or made.study_ref is None:
+        return attempt
+    shapes = input_shapes(store)
+    plan = axes.plan(shapes, batch_axis=store.index.get("batch_axis", True))
+    graph = _task(stage, made, "graph_child:inspect", er.GraphRequest(model=attempt.model))
+    parity, fault = _parity(stage, made, attempt.model)
+    replays: tuple[er.Replay, ...] = ()
+    if made.wish.dynamic and parity is not None:
+        request = er.ReplayRequest(
+            model=attempt.model,
+            study=made.study_ref,
+            variants=plan,
+            runs=axes.covered(plan, made.study.variants, made.wish.dynamic),
+            outputs=made.study.outputs,
+        )
+        given = _task(stage, made, "parity_child:replay", request)
+        replays = given.replays if given is not None else ()
+    facts = axes.judge(shapes, plan, made.study.variants, replays, made.wish.dynamic)
+    shaped = axes.problems(facts, exported.guards)
+    problems = (*attempt.problems, *(dataclasses.replace(p, route=attempt.route) for p in shaped))
+    reason = fault.reason if fault is not None else (parity.reason if parity else "")
+    return dataclasses.replace(
+        attempt,
+        graph=graph,
+        opset=graph.opset if graph is not None else 0,
+        parity=parity,
+        gate=parity.gate if parity is not None else er.NOT_PROVEN,
+        axes=facts,
+        problems=problems,
+        reason=reason,
+    )
+
+
+def _task(stage: Stage, made: Made, name: str, request: Any) -> Any:
+    """A core task on the workspace's objects; a fault is kept and gives ``None``."""
+    outcome = stage.runner.task(
+        f"seatrial.export.{name}", request, limits=stage.limits(timeout_s=900)
+    )
+    if outcome.result is None:
+        made.faults.append(_fault(outcome.fault))
+    return outcome.result
+
+
+def _parity(
+    stage: Stage, made: Made, model: r.Ref
+) -> tuple[er.ParityResult | None, r.Fault | None]:
+    """Run the exported model on the reference and compare."""
+    given = reference_outputs(stage, model, made.samples, tuple(range(made.count)))
+    if isinstance(given, r.Fault):
+        made.faults.append(given)
+        return None, given
+    if made.study is None or made.study_ref is None:
+        return None, None
+    exact = dataclasses.replace(made.study_ref, entry="exact") if made.study.yardstick else None
+    request = er.ParityRequest(
+        torch=dataclasses.replace(made.study_ref, entry="fp32"),
+        onnx=given,
+        exact=exact,
+        yardstick=made.study.yardstick,
+    )
+    result: er.ParityResult | None = _task(stage, made, "parity_child:compare", request)
+    return result, None
+
+
+def reference_outputs(
+    stage: Stage, model: r.Ref, samples: r.Ref, indices: tuple[int, ...]
+) -> r.Ref | r.Fault:
+    """Outputs of an ONNX model on the reference, as a store."""
+    request = r.LoadRequest(artifact=model, format="onnx", target="reference")
+    opened = stage.runner.open(
+        REFERENCE, None, request, refs=[model, samples], limits=stage.limits(timeout_s=900)
+    )
+    if opened.result is None:
+        return _fault(opened.fault)
+    handle = opened.result
+    try:
+        outcome = handle.run(samples, indices, keep=True, limits=stage.limits(timeout_s=900))
+        if outcome.result is None or outcome.result.outputs is None:
+            return _fault(outcome.fault)
+        adopted: r.Ref = stage.runner.adopt(outcome, outcome.result.outputs)
+        return adopted
+    finally:
+        handle.close()
+
+
+def _gate(made: Made) -> tuple[str, list[str]]:
+    """The gate of the whole export, with its reasons, worst first."""
+    errors = [p.text for p in made.study.problems if p.level == er.ERROR] if made.study else []
+    chosen = made.chosen
+    if chosen is None:
+        whys = [f"{a.route}: {a.reason}" for a in made.attempts if a.reason]
+        faulted = any(f for f in made.faults) and not errors
+        return (er.NOT_PROVEN if faulted else er.FAIL), errors + whys
+    errors += [p.text for p in chosen.problems if p.level == er.ERROR]
+    gate = er.FAIL if errors else chosen.gate
+    reasons = errors
+    if chosen.parity is not None and chosen.gate != er.PASS:
+        reasons = reasons + [
+            f"output {o.output}: {o.reason}" for o in chosen.parity.outputs if o.gate != er.PASS
+        ]
+        reasons += [chosen.parity.reason] if chosen.parity.reason else []
+    if gate == er.PASS and made.wish.synthetic:
+        return er.NOT_PROVEN, ["the samples are noise: give real ones with --data"]
+    if gate == er.PASS and made.count < FEWEST_SAMPLES:
+        return er.NOT_PROVEN, [f"{made.count} samples, at least {FEWEST_SAMPLES} are needed"]
+    return gate, reasons
+
+
+def _divergence(stage: Stage, made: Made) -> er.Divergence | None:
+    """The first diverging node of the chosen model, where its numbers are wrong."""
+    chosen = made.chosen
+    if chosen is None or chosen.model is None or chosen.parity is None:
+        return None
+    worst = max(
+        (o for o in chosen.parity.outputs if o.gate == er.FAIL),
+        key=lambda o: o.max_rel if o.max_rel is not None else float("inf"),
+        default=None,
+    )
+    if worst is None or worst.constant:
+        return None
+    return bisect(
+        stage, made, chosen.model, export_request(made, chosen.route), max(worst.worst_index, 0)
+    )
+
+
+def bisect(
+    stage: Stage, made: Made, model: r.Ref, request: er.ExportRequest, index: int
+) -> er.Divergence | None:
+    """The first node of a model that leaves the module, on one sample.
+
+    Args:
+        stage: the command at work.
+        made: where faults are kept.
+        model: the exported model, by the route of ``request``.
+        request: how it was exported.
+        index: the sample.
+    """
+    known = _task(stage, made, "bisect_child:tensors_of", er.GraphRequest(model=model))
+    if known is None:
+        return None
+    outcome = stage.runner.task(
+        "seatrial.export.bisect_child:taps",
+        er.TapRequest(export=request, index=index, wanted=known.names, modules=known.modules),
+        refs=(request.samples, *request.spec.refs),
+        limits=stage.limits(timeout_s=1800),
+        user=True,
+    )
+    tapped: er.Tapped | None = outcome.result
+    if tapped is None or tapped.artifact is None:
+        if outcome.fault is not None:
+            made.faults.append(outcome.fault)
+        return None
+    compare = er.DivergeRequest(
+        model=model,
+        samples=request.samples,
+        index=index,
+        taps=stage.runner.adopt(outcome, tapped.artifact),
+        names=tapped.names,
+    )
+    found: er.Divergence | None = _task(stage, made, "bisect_child:diverge", compare)
+    return found
+
+
+def spec_of(
+    text: str, workspace: Any, *, weights: str = "", trust_pickle: bool = False
+) -> er.ModuleSpec | None:
+    """A module as typed; ``None`` when it is not one.
+
+    Args:
+        text: ``MODULE:FACTORY``, ``FILE.py:FACTORY``, a ``.pt2`` or a TorchScript archive.
+        workspace: takes the files in.
+        weights: a checkpoint.
+        trust_pickle: loading may run code.
+
+    Raises:
+        UserError: a file does not exist.
+    """
+    held = _file(workspace, weights, "--weights") if weights else None
+    name = Path(weights).name
+    suffix = Path(text).suffix.lower()
+    if suffix in (".pt2", ".ep", ".pt", ".pth", ".ts", ".torchscript"):
+        kind = er.PROGRAM if suffix in (".pt2", ".ep") else er.ARCHIVE
+        return er.ModuleSpec(
+            kind=kind, location=text, file=_file(workspace, text, text), trust_pickle=trust_pickle
+        )
+    module, colon, factory = text.rpartition(":")
+    if not colon or not module or not factory.replace(".", "_").isidentifier():
+        return None
+    if module.endswith(".py"):
+        if not Path(module).is_file():
+            raise UserError(text, "there is no such file", place=module)
+        text = f"{Path(module).absolute()}:{factory}"
+    return er.ModuleSpec(
+        kind=er.FACTORY,
+        location=text,
+        weights=held,
+        weights_name=name,
+        trust_pickle=trust_pickle,
+    )
+
+
+def _file(workspace: Any, text: str, subject: str) -> r.Ref:
+    path = Path(text)
+    if not path.is_file():
+        raise UserError(subject, "there is no such file", place=text if text != subject else "")
+    ref: r.Ref = workspace.add({path.name: path}, path.name)
+    return ref
+
+
+def _fault(fault: r.Fault | None) -> r.Fault:
+    return fault or r.Fault(kind=r.FaultKind.RAISED, stage="export", reason="gave no result")

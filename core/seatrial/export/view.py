@@ -1,0 +1,130 @@
+"""From what an export learnt to the ``export`` part of the report. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from seatrial.codec import encode
+from seatrial.export import opsets
+from seatrial.export import records as er
+
+if TYPE_CHECKING:
+    from seatrial.export.pipeline import Made
+    from seatrial.trial.targets import TargetState
+
+Row = dict[str, Any]
+
+#: What to do about a control-flow node.
+RECIPES: Mapping[str, str] = {
+    "If": "torch.where over both branches, or fix the condition when the module is built",
+    "Loop": "a fixed number of steps, written out; a recurrent layer becomes LSTM, GRU or RNN",
+    "Scan": "torch's own recurrent layers, or steps written out",
+    "SequenceMap": "stack to a tensor first",
+}
+
+
+def facts(made: Made, described: er.Described, targets: Sequence[TargetState], source: str) -> Row:
+    """The ``export`` part of a report."""
+    chosen = made.chosen
+    study = made.study
+    problems = [*(study.problems if study else ())]
+    problems += [p for a in made.attempts for p in a.problems]
+    graph = chosen.graph if chosen else None
+    return {
+        "source": source,
+        "kind": made.wish.spec.kind,
+        "torch": described.torch,
+        "parameters": described.parameters,
+        "gate": made.gate,
+        "reasons": list(made.reasons),
+        "route": chosen.route if chosen else "",
+        "opset": chosen.opset if chosen else None,
+        "opset_reason": opsets.explain(chosen.opset, graph.needs, made.wish.choice)
+        if chosen and graph
+        else "; ".join(made.wish.choice.reasons),
+        "samples": made.count,
+        "synthetic": made.wish.synthetic,
+        "yardstick": study.yardstick if study else "",
+        "attempts": [_attempt(a) for a in made.attempts],
+        "parity": [_parity(o) for o in (chosen.parity.outputs if chosen and chosen.parity else ())],
+        "axes": [encode(a) for a in (chosen.axes if chosen else ())],
+        "problems": [encode(p) for p in problems],
+        "control_flow": [_node(n, targets) for n in (graph.control_flow if graph else ())],
+        "foreign": [_node(n, targets) for n in (graph.foreign if graph else ())],
+        "divergence": encode(made.divergence) if made.divergence else None,
+        "notes": list(described.notes),
+    }
+
+
+def unknown(source: str, reason: str) -> Row:
+    """The ``export`` part when the module's own child gave no answer."""
+    return {
+        "source": source,
+        "kind": "",
+        "torch": "",
+        "parameters": None,
+        "gate": er.NOT_PROVEN,
+        "reasons": [reason],
+        "route": "",
+        "opset": None,
+        "opset_reason": "",
+        "samples": 0,
+        "synthetic": False,
+        "yardstick": "",
+        "attempts": [],
+        "parity": [],
+        "axes": [],
+        "problems": [],
+        "control_flow": [],
+        "foreign": [],
+        "divergence": None,
+        "notes": [],
+    }
+
+
+def _attempt(a: er.Attempt) -> Row:
+    return {
+        "route": a.route,
+        "ok": a.ok,
+        "chosen": a.chosen,
+        "gate": a.gate,
+        "opset": a.opset or None,
+        "asked_opset": a.asked_opset,
+        "seconds": round(a.seconds, 3),
+        "nodes": a.graph.nodes if a.graph else None,
+        "max_rel": max((o.max_rel or 0.0 for o in a.parity.outputs), default=None)
+        if a.parity
+        else None,
+        "sha256": a.sha256,
+        "reason": a.reason,
+    }
+
+
+def _parity(o: er.OutputParity) -> Row:
+    return dict(encode(o))
+
+
+def _node(node: er.GraphNode, targets: Sequence[TargetState]) -> Row:
+    """A node worth naming, and the targets whose compiler refuses or moves it."""
+    refused = []
+    for state in targets:
+        for _, finding in state.facts.get("findings", ()):
+            hit = finding.node == node.label or (
+                finding.op_type == node.op_type and not finding.node
+            )
+            if hit and state.id not in refused:
+                refused.append(state.id)
+    return {
+        **encode(node),
+        "refused_by": refused,
+        "advice": RECIPES.get(node.op_type, "") if node.domain in ("", "ai.onnx") else "",
+    }
+
+
+def reasons(made: Made) -> list[Row]:
+    """Why the gate is what it is, as reasons of the report."""
+    from seatrial.report import rows
+
+    level = {er.PASS: "info", er.FAIL: "error"}.get(made.gate, "warning")
+    return [rows.reason(f"export.{made.gate}", text, level=level) for text in made.reasons]
