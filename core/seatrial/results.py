@@ -124,7 +124,7 @@ class Artifact:
     """Files that a plugin wrote under ``job.out``; the core hashes and adopts them.
 
     Attributes:
-        format: the backend's name of the form (``onnx``, ``openvino-ir``, ``hef`` ...).
+        format: the backend's name of the form (``onnx``, ``engine`` ...).
         entry: the file to open, relative to ``job.out``.
         files: every file that belongs to it, ``entry`` among them.
         inputs: what it takes; empty: the ONNX model's own inputs, unchanged.
@@ -229,7 +229,7 @@ class Target:
     """One thing a backend can build for.
 
     Attributes:
-        id: as typed after the colon: ``cpu``, ``CPU/avx2``, ``hailo8l``.
+        id: as typed after the colon: ``cpu``, ``CPU/avx2``, ``npu1``.
         title: for people.
         device: key of the physical device; one default target per device is run.
         default: run when nobody names targets.
