@@ -38,18 +38,20 @@ def honest(report: r.CompileReport) -> r.CompileReport:
     """Hold a plugin's verdict against its own placements and depth.
 
     ``supported`` means that the artefact that would ship was built and that every node is on the
-    target: a node placed elsewhere makes it ``partial``, a build that was never made ``unknown``.
+    target: a node placed elsewhere or found in error makes it ``partial``, a build that was never
+    made (parsed or mapped only) ``unknown``.
     """
     verdict = report.verdict
     places = [p.placement for p in report.placements] + [f.placement for f in report.findings]
     elsewhere = {r.Placement.FALLBACK, r.Placement.NOWHERE} & set(places)
-    if verdict is r.Verdict.SUPPORTED and elsewhere:
+    errors = any(f.severity == "error" for f in report.findings)
+    if verdict is r.Verdict.SUPPORTED and (elsewhere or errors):
         verdict = r.Verdict.PARTIAL
-    if verdict in (r.Verdict.SUPPORTED, r.Verdict.PARTIAL) and report.depth is r.Depth.PARSE:
+    if verdict in (r.Verdict.SUPPORTED, r.Verdict.PARTIAL) and report.depth is not r.Depth.ARTEFACT:
         verdict = r.Verdict.UNKNOWN
     if verdict is report.verdict:
         return report
-    note = f"the backend said {report.verdict.value}; its own placements or depth do not bear it"
+    note = f"the backend said {report.verdict.value}; its own findings or depth do not bear it"
     return r.CompileReport(
         verdict=verdict,
         depth=report.depth,
@@ -106,7 +108,8 @@ def overall(fp32: dict[str, Any], int8: dict[str, Any] | None) -> str:
     a model that compiles in float unknown; its own column says why it is empty.
     """
     asked = [fp32["verdict"]]
-    if int8 is not None and (int8["verdict"] != r.Verdict.UNKNOWN.value or int8["fault"]):
+    # Seconds were spent on it exactly if the compiler was asked, whatever it said.
+    if int8 is not None and int8["seconds"] is not None:
         asked.append(int8["verdict"])
     return max((r.Verdict(v) for v in asked), key=_ORDER.index).value
 
@@ -121,13 +124,15 @@ def disagreements(
     """
     if static is None or report is None:
         return ()
+    away = (r.Placement.FALLBACK, r.Placement.NOWHERE)
     refused = {f.node for f in report.findings if f.severity == "error" and f.node} | {
-        p.node for p in report.placements if p.placement is not r.Placement.TARGET
+        p.node for p in report.placements if p.placement in away
     }
+    untold = {p.node for p in report.placements if p.placement is r.Placement.UNKNOWN}
     found = []
     if report.verdict in (r.Verdict.SUPPORTED, r.Verdict.PARTIAL):
         for claim in static.claims:
-            if claim.claim is r.Claim.UNSUPPORTED and claim.node not in refused:
+            if claim.claim is r.Claim.UNSUPPORTED and claim.node not in refused | untold:
                 found.append(_disagreement(claim, f"{claim.source} says unsupported, it was built"))
     if report.verdict is r.Verdict.UNSUPPORTED:
         for claim in static.claims:

@@ -110,6 +110,7 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
     """Ladder, target rows and verdict."""
     graded = gates.grade(found.judged, found.sla) if found.judged is not None else ()
     data["ladder"] = [g.row for g in graded]
+    data["noise"] = _noise(found.judged)
     run = Circumstances(
         int8=found.int8,
         tested=found.test is not None,
@@ -140,6 +141,16 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
     data["answers"] = dict(final.answers)
     data["reasons"] = [*final.reasons, *_remarks(trial, found)]
     data["missing"] = list(final.missing)
+
+
+def _noise(judged: lr.JudgeResult | None) -> dict[str, Any]:
+    """The measured noise floor: percent of samples that keep their class when run again."""
+    steps = judged.comparisons if judged is not None else ()
+    return {
+        f"{c.rung} {c.target or 'reference'} against {c.against}": 100.0 * c.noise_agreed / c.n
+        for c in steps
+        if c.noise_agreed >= 0
+    }
 
 
 def _timed(found: Evidence, state: TargetState) -> tuple[Any, ...]:

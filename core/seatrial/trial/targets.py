@@ -43,6 +43,8 @@ class TargetState:
     Attributes:
         id: ``backend[@env]:target``, or only the backend when it could not even be described.
         asked: named by ``-b``, so that being unavailable counts.
+        expected: one of those that ``-b BACKEND`` without a target stands for: being unavailable
+            counts only if none of them is usable.
         fault: the first fault that ended work on this target.
     """
 
@@ -50,6 +52,7 @@ class TargetState:
     plugin: Plugin
     env: str = ""
     asked: bool = False
+    expected: bool = False
     hooks: tuple[str, ...] = ()
     contract: str = ""
     description: r.Description | None = None
@@ -133,6 +136,15 @@ def probe(runner: Runner, states: Iterable[TargetState]) -> None:
         )
         state.availability = outcome.result
         state.blame(outcome.fault)
+    _hold_to_account(list(states))
+
+
+def _hold_to_account(states: Sequence[TargetState]) -> None:
+    """A backend that was asked for and has no usable target decides with all of them."""
+    for state in states:
+        mine = [s for s in states if s.expected and (s.plugin, s.env) == (state.plugin, state.env)]
+        if state.expected and not any(s.usable for s in mine):
+            state.asked = True
 
 
 def _once(plugins: Sequence[Plugin]) -> list[Plugin]:
@@ -155,13 +167,16 @@ def _states(
             states.append(dataclasses.replace(bare, env=env, fault=outcome.fault))
             continue
         described = outcome.result
-        picks = _picks(described.description, [w for w in mine if w.env == env], every=every)
+        here = [w for w in mine if w.env == env]
+        named = {w.target for w in here}
+        picks = _picks(described.description, here, every=every)
         states += [
             TargetState(
                 id=f"{plugin.id}@{env}:{target.id}" if env else f"{plugin.id}:{target.id}",
                 plugin=plugin,
                 env=env,
-                asked=bool(mine),
+                asked=target.id in named,
+                expected="" in named and target.default,
                 hooks=described.hooks,
                 contract=described.contract,
                 description=described.description,
