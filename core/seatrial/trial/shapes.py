@@ -29,9 +29,11 @@ def known(
         if tensor.name in given:
             shapes[tensor.name] = tuple(given[tensor.name])
             continue
-        first, *rest = tensor.shape or ("...",)
+        if tensor.shape in ((), ("...",)):
+            continue
+        first, *rest = tensor.shape
         dims = [batch if isinstance(first, str) and facts.batch == "free" else first, *rest]
-        if tensor.shape and all(isinstance(d, int) for d in dims):
+        if all(isinstance(d, int) for d in dims):
             shapes[tensor.name] = tuple(int(d) for d in dims)
     return shapes
 

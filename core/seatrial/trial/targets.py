@@ -121,7 +121,7 @@ def survey(
     return sorted(states, key=lambda s: order.get(s.plugin.id, 0))
 
 
-def probe(runner: Runner, states: Iterable[TargetState]) -> None:
+def probe(runner: Runner, states: Sequence[TargetState]) -> None:
     """Ask each target whether it can be used here."""
     for state in states:
         if state.target is None:
@@ -136,7 +136,7 @@ def probe(runner: Runner, states: Iterable[TargetState]) -> None:
         )
         state.availability = outcome.result
         state.blame(outcome.fault)
-    _hold_to_account(list(states))
+    _hold_to_account(states)
 
 
 def _hold_to_account(states: Sequence[TargetState]) -> None:
@@ -202,6 +202,11 @@ def _picks(description: r.Description, mine: Sequence[Wanted], *, every: bool) -
             if target.default and target.device not in seen:
                 seen.add(target.device)
                 picks.append(target)
+    if mine and not picks:
+        first, *_ = (t.id for t in description.targets)
+        raise UserError(
+            mine[0].text, "no target of it is default", advice=f"name one: {mine[0].text}:{first}"
+        )
     return list({t.id: t for t in picks}.values())
 
 

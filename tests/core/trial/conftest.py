@@ -114,9 +114,7 @@ def seatrial(once, environment):
     path of Python.
     """
 
-    def run(
-        name: str, *words: str, files: Mapping[str, str] | None = None, path: str = ""
-    ) -> Ran:
+    def run(name: str, *words: str, files: Mapping[str, str] | None = None, path: str = "") -> Ran:
         def make(folder: Path) -> None:
             for file, content in (files or {}).items():
                 (folder / file).write_text(content)
