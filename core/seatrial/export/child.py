@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seatrial.data.callables import blame
 from seatrial.export import findings, watch
 from seatrial.export.records import (
     Described,
@@ -23,7 +22,7 @@ from seatrial.export.records import (
     Variant,
     VariantRun,
 )
-from seatrial.export.torch_module import Built, array, build, call, flatten, seed, tensors
+from seatrial.export.torch_module import Built, array, blame, build, call, flatten, seed, tensors
 from seatrial.hookspecs import Job
 from seatrial.results import Artifact, TensorIO
 from seatrial.samples import Samples

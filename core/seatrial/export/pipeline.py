@@ -218,7 +218,13 @@ def _examined(
     shapes = input_shapes(store)
     plan = axes.plan(shapes, batch_axis=store.index.get("batch_axis", True))
     graph = _task(stage, made, "graph_child:inspect", er.GraphRequest(model=attempt.model))
-    parity, fault = _parity(stage, made, attempt.model)
+    known = tuple(t.name for t in graph.inputs) if graph is not None else store.names
+    dropped = _dropped(store.names, known)
+    if not known:
+        return dataclasses.replace(
+            attempt, graph=graph, gate=er.FAIL, problems=(*attempt.problems, *dropped)
+        )
+    parity, fault = _parity(stage, made, attempt.model, known)
     replays: tuple[er.Replay, ...] = ()
     if made.wish.dynamic and parity is not None:
         request = er.ReplayRequest(
@@ -232,7 +238,8 @@ def _examined(
         replays = given.replays if given is not None else ()
     facts = axes.judge(shapes, plan, made.study.variants, replays, made.wish.dynamic)
     shaped = axes.problems(facts, exported.guards)
-    problems = (*attempt.problems, *(dataclasses.replace(p, route=attempt.route) for p in shaped))
+    added = (dataclasses.replace(p, route=attempt.route) for p in (*dropped, *shaped))
+    problems = (*attempt.problems, *added)
     reason = fault.reason if fault is not None else (parity.reason if parity else "")
     return dataclasses.replace(
         attempt,
@@ -243,6 +250,21 @@ def _examined(
         axes=facts,
         problems=problems,
         reason=reason,
+    )
+
+
+def _dropped(fed: Sequence[str], known: Sequence[str]) -> tuple[er.Problem, ...]:
+    """Inputs that the exported model does without: nothing it computes depends on them."""
+    level = er.WARNING if known else er.ERROR
+    return tuple(
+        er.Problem(
+            code="unused-input" if known else "constant-output",
+            level=level,
+            text=f"the exported model does not depend on input {name}",
+            advice="" if known else "its outputs are constants: see what the export froze",
+        )
+        for name in fed
+        if name not in known
     )
 
 
@@ -257,10 +279,10 @@ def _task(stage: Stage, made: Made, name: str, request: Any) -> Any:
 
 
 def _parity(
-    stage: Stage, made: Made, model: r.Ref
+    stage: Stage, made: Made, model: r.Ref, inputs: Sequence[str]
 ) -> tuple[er.ParityResult | None, r.Fault | None]:
     """Run the exported model on the reference and compare."""
-    given = reference_outputs(stage, model, made.samples, tuple(range(made.count)))
+    given = reference_outputs(stage, model, made.samples, tuple(range(made.count)), inputs)
     if isinstance(given, r.Fault):
         made.faults.append(given)
         return None, given
@@ -278,10 +300,27 @@ def _parity(
 
 
 def reference_outputs(
-    stage: Stage, model: r.Ref, samples: r.Ref, indices: tuple[int, ...]
+    stage: Stage,
+    model: r.Ref,
+    samples: r.Ref,
+    indices: tuple[int, ...],
+    inputs: Sequence[str] = (),
 ) -> r.Ref | r.Fault:
-    """Outputs of an ONNX model on the reference, as a store."""
-    request = r.LoadRequest(artifact=model, format="onnx", target="reference")
+    """Outputs of an ONNX model on the reference, as a store.
+
+    Args:
+        stage: the command at work.
+        model: the model.
+        samples: what it is fed from.
+        indices: which samples.
+        inputs: the inputs that it has; empty: all that the samples have.
+    """
+    request = r.LoadRequest(
+        artifact=model,
+        format="onnx",
+        target="reference",
+        inputs=tuple(r.TensorIO(name=n) for n in inputs),
+    )
     opened = stage.runner.open(
         REFERENCE, None, request, refs=[model, samples], limits=stage.limits(timeout_s=900)
     )

@@ -8,9 +8,9 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from seatrial.data.callables import blame, resolve
+from seatrial.data.callables import resolve
 from seatrial.errors import UserError
 from seatrial.export.records import ARCHIVE, PROGRAM, ModuleSpec
 from seatrial.hookspecs import Job
@@ -53,8 +53,11 @@ def build(spec: ModuleSpec, job: Job) -> Built:
         return _archive(spec, job)
     found = resolve(spec.location)
     seed(0)
+    import torch
+
     try:
-        made = found() if callable(found) and not _is_module(found) else found
+        with torch.enable_grad():
+            made = found() if callable(found) and not _is_module(found) else found
     except Exception as error:  # noqa: BLE001  # the user's code may raise anything
         blame(spec.location, error)
     example = None
@@ -67,6 +70,22 @@ def build(spec: ModuleSpec, job: Job) -> Built:
     notes = _load_weights(made, spec, job) if spec.weights is not None else ()
     names, optional = _signature(made.forward, spec.inputs)
     return Built(made, names, optional, example, notes=notes)
+
+
+def blame(location: str, error: Exception) -> NoReturn:
+    """Refuse the user's code at the innermost line of theirs.
+
+    Raises:
+        UserError: always.
+    """
+    from seatrial.export.findings import place_of
+
+    if isinstance(error, UserError):
+        raise error
+    place = place_of(error)
+    where = f"{place.file} line {place.line}" if place.file else ""
+    text = " ".join(str(error).split())[:160]
+    raise UserError(location, f"raised {type(error).__name__}: {text}", place=where) from None
 
 
 def seed(value: int) -> None:

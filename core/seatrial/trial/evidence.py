@@ -14,6 +14,7 @@ from seatrial.calibration import table
 from seatrial.calibration.audit import audit
 from seatrial.calibration.types import RangeTable
 from seatrial.codec import encode
+from seatrial.export.records import ModuleSpec
 from seatrial.ladder import gates
 from seatrial.ladder import records as lr
 from seatrial.options import SLA, QuantizeOptions, RunOptions
@@ -55,6 +56,9 @@ class Evidence:
     task: TaskSpec = dataclasses.field(default_factory=TaskSpec)
     judged: lr.JudgeResult | None = None
     rounds: timing.Rounds | None = None
+    module: ModuleSpec | None = None
+    exported: dict[str, Any] = dataclasses.field(default_factory=dict)
+    export_reasons: list[rows.Row] = dataclasses.field(default_factory=list)
     faults: list[r.Fault] = dataclasses.field(default_factory=list)
     interrupted: bool = False
 
@@ -79,6 +83,7 @@ def report(trial: Trial, found: Evidence, *, model: str, out: Path) -> Report:
 def describe(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
     """Model, data, candidates and faults: what every verb that calibrates reports alike."""
     data["timings"] = trial.timings
+    data["export"] = found.exported
     data["input_contract"] = _contracts(found)
     data["data"] = {
         "calibration": _source(found, found.calibration, "calibration"),
@@ -171,6 +176,7 @@ def _timed(found: Evidence, state: TargetState) -> tuple[Any, ...]:
 def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
     """What decides nothing but belongs on the first page."""
     remarks = document.note_reasons(trial.admitted) if trial.admitted is not None else []
+    remarks += found.export_reasons
     for fault in found.faults:
         text = f"{fault.stage} {fault.kind.value}: {fault.reason}"
         remarks.append(rows.reason("run.core-fault", text, level="error"))

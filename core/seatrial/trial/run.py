@@ -17,6 +17,7 @@ from seatrial.trial import compile as compile_stage
 from seatrial.trial import (
     evidence,
     execution,
+    from_torch,
     ladder,
     layouts,
     pieces,
@@ -90,7 +91,8 @@ def _overrides(options: RunOptions) -> dict[str, object]:
 
 def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> None:
     with trial.stage("intake", 1, STAGES):
-        trial.admitted = intake.admit(Path(model), trial.workspace)
+        path = from_torch.model_path(trial, found, options, model)
+        trial.admitted = intake.admit(path, trial.workspace)
         found.advice = advice.advise(trial.model.facts)
         test_source = found.config.source("test")
     with trial.stage("backends", 2, STAGES):
@@ -207,6 +209,8 @@ def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> N
         trial, found.test.ref, found.portables.values(), trial.usable, noise=not found.quick
     )
     found.faults += faults
+    first = from_torch.rung(trial, found)
+    rungs = [first, *rungs] if first is not None else rungs
     if not rungs:
         return
     judged = ladder.judge(trial, rungs, found.test.ref, found.task, found.sla)
