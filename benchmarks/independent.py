@@ -117,7 +117,8 @@ def _picture(path: Path, contract: dict[str, Any]) -> Any:
         scale = short / min(image.size)
         size = (round(image.width * scale), round(image.height * scale))
         image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
+    # An odd rest is split as torchvision's CenterCrop does it: round half to even.
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
     return _array(np.asarray(image.crop((left, top, left + width, top + height))), contract)
 
 
