@@ -113,6 +113,9 @@ def _say(tally: _Tally, graded: Graded) -> None:
     missing = f"about {need:,} {unit}" if need else ""
     if graded.code == "accuracy.no-labels":
         missing = "labels for the test set (or --accept-agreement)"
+    if graded.code == "ladder.reference":
+        base = row["against"]
+        missing = "the float model to compare with" if base == ONNX_FP32 else f"a run of {base}"
     tally.say(_ANSWERS[row["gate"]], graded.code, _text(graded), missing=missing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,6 +81,16 @@ def _bounds(case: Case, answers: dict[str, str]) -> list[dict[str, Any]]:
     return found
 
 
+def largest(missing: Sequence[str]) -> tuple[str, ...]:
+    """What is missing, once each; of "about N labelled samples" only the largest N."""
+    needs: dict[str, tuple[int, str]] = {}
+    for text in missing:
+        found = re.fullmatch(r"about ([\d,]+) (.+)", text)
+        amount, what = (int(found[1].replace(",", "")), found[2]) if found else (0, text)
+        needs[what] = max(needs.get(what, (0, text)), (amount, text))
+    return tuple(text for _, text in needs.values())
+
+
 def judge_run(verdicts: Sequence[tuple[str, Verdict]], run: Circumstances) -> Verdict:
     """The verdict of a run: that of the worst target that decides.
 
@@ -117,6 +128,6 @@ def judge_run(verdicts: Sequence[tuple[str, Verdict]], run: Circumstances) -> Ve
         verdict=verdict,
         answers=answers,
         reasons=tuple(sorted(reasons, key=lambda r: _LEVELS.index(r["level"]))),
-        missing=tuple(dict.fromkeys(m for _, v in told for m in v.missing)),
+        missing=largest([m for _, v in told for m in v.missing]),
         faulted=any(v.faulted for _, v in deciding),
     )

@@ -13,7 +13,7 @@ from seatrial.options import SLA, LatencyLimit
 from seatrial.report import rows
 from seatrial.results import Fault, FaultKind
 from seatrial.verdict.records import Case, Circumstances
-from seatrial.verdict.rules import judge_run, judge_target
+from seatrial.verdict.rules import judge_run, judge_target, largest
 
 NAME = "acme:chip"
 
@@ -344,3 +344,9 @@ def test_the_run_is_its_worst_target() -> None:
 def test_an_interrupted_run_never_ships() -> None:
     run = Circumstances(interrupted=True)
     assert judge_run([("a", judged())], run).verdict == "NOT PROVEN"
+
+
+def test_of_several_needs_for_samples_the_largest_is_told():
+    needs = ["about 270 labelled test samples", "a device", "about 2,527 labelled test samples"]
+    assert largest(needs) == ("about 2,527 labelled test samples", "a device")
+    assert largest([]) == ()
