@@ -70,7 +70,10 @@ def screen(model: Model, buffer: Buffer) -> Screened:
             sizes.graph(function.body)
     found.weights = sizes.weights
     for label in sizes.endless:
-        found.warn("loop-unbounded", "this Loop never ends: its condition never changes", label)
+        text = "this Loop never ends once it has begun: its condition never changes"
+        found.warn("loop-unbounded", text, label)
+    for label in sizes.flat:
+        found.warn("scale-zero", "its scale is 0: what it quantizes is lost", label)
     for placed in found.placed:
         _check_node(placed.node, found)
     _check_domains(model, found)

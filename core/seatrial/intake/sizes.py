@@ -8,7 +8,7 @@ refuses a model that is merely unusual; the memory ceiling of the children is be
 
 from __future__ import annotations
 
-from . import dtypes, limits
+from . import dtypes, generators, limits, loops, parameters
 from .facts import QUANTIZABLE
 from .model import Graph, Node, Tensor
 from .refusal import Refused
@@ -26,13 +26,15 @@ class Sizes:
     Attributes:
         weights: what is known of the weight operand, by label of the nodes that have a constant
             one (:data:`~.facts.QUANTIZABLE` operators only).
-        endless: labels of loops whose condition can never turn false, and whose trip count is
-            missing or absurd.
+        endless: labels of loops that may never be entered, but if so never end: their condition
+            cannot turn false, and their trip count is missing or absurd.
+        flat: labels of QuantizeLinear nodes with a scale of 0.
     """
 
     def __init__(self, buffer: Buffer) -> None:
         self.weights: dict[str, Fact] = {}
         self.endless: list[str] = []
+        self.flat: list[str] = []
         self._buffer = buffer
 
     def graph(self, graph: Graph, outer: tuple[Facts, ...] = ()) -> None:
@@ -43,7 +45,8 @@ class Sizes:
             outer: facts of the enclosing graphs, outermost first.
 
         Raises:
-            Refused: a value of more than :data:`limits.MAX_TENSOR_BYTES`.
+            Refused: a value of more than :data:`limits.MAX_TENSOR_BYTES`, a parameter that an
+                operator rules out, or a loop that never ends.
         """
         facts: Facts = {}
         for value in graph.inputs:
@@ -74,6 +77,8 @@ class Sizes:
         for _, inner in node.graphs:
             self.graph(inner, scopes)
         inputs = [_find(name, scopes) for name in node.inputs]
+        if not node.domain:
+            parameters.check(node, inputs, outermost=len(scopes) == 1)
         fact = self._result(node, inputs)
         size = fact.least * fact.bits // 8
         if size > limits.MAX_TENSOR_BYTES:
@@ -88,14 +93,14 @@ class Sizes:
             if name:
                 scopes[-1][name] = fact if i == 0 else Fact(constant=constant)
         if not node.domain:
-            self._remember(node, inputs)
+            self._remember(node, inputs, outermost=len(scopes) == 1)
 
     def _result(self, node: Node, inputs: list[Fact]) -> Fact:
         if node.domain:
             return UNKNOWN
         if node.op_type == "Constant":
             return self._constant(node)
-        rule = RULES.get(node.op_type)
+        rule = RULES.get(node.op_type) or generators.RULES.get(node.op_type)
         if rule is None:
             return UNKNOWN
         try:
@@ -118,18 +123,24 @@ class Sizes:
                 return Fact((len(numbers),), len(numbers), 64, numbers if few else None, True)
         return Fact(constant=True)
 
-    def _remember(self, node: Node, inputs: list[Fact]) -> None:
+    def _remember(self, node: Node, inputs: list[Fact], *, outermost: bool) -> None:
         if node.op_type in QUANTIZABLE:
             operands = inputs[:2] if node.op_type == "MatMul" else inputs[1:2]
             known = next((fact for fact in reversed(operands) if fact.constant), None)
             if known is not None:
                 self.weights[node.label] = known
-        elif node.op_type == "Loop" and _trips(node, inputs) > _MANY_TRIPS and _never_stops(node):
+        elif node.op_type == "QuantizeLinear" and len(inputs) > 1 and 0 in (inputs[1].values or ()):
+            self.flat.append(node.label)
+        elif node.op_type == "Loop":
+            self._remember_loop(node, inputs, outermost=outermost)
+
+    def _remember_loop(self, node: Node, inputs: list[Fact], *, outermost: bool) -> None:
+        never_ends = loops.endless(node, inputs, self.tensor, self._constant)
+        if never_ends and outermost:
+            reason = "this Loop never ends: its condition never changes"
+            raise Refused(reason, place=node.label, advice="give it a trip count")
+        if never_ends is not False:
             self.endless.append(node.label)
-
-
-#: More iterations than any network makes.
-_MANY_TRIPS = 2**31
 
 
 def _find(name: str, scopes: tuple[Facts, ...]) -> Fact:
@@ -138,32 +149,6 @@ def _find(name: str, scopes: tuple[Facts, ...]) -> Fact:
         if fact is not None:
             return fact
     return UNKNOWN
-
-
-def _trips(node: Node, inputs: list[Fact]) -> float:
-    """A Loop's trip count: infinite when none is given, 0 when it is not a constant."""
-    if not node.inputs or not node.inputs[0]:
-        return float("inf")
-    return inputs[0].values[0] if inputs[0].values else 0
-
-
-def _never_stops(node: Node) -> bool:
-    """Whether a Loop's body hands on the condition that it was given, or a constant."""
-    for _, body in node.graphs:
-        if not body.outputs:
-            continue
-        made_by = {name: inner for inner in body.nodes for name in inner.outputs}
-        constants = {tensor.name for tensor in body.initializers}
-        name = body.outputs[0].name
-        for _ in range(limits.MAX_GRAPH_DEPTH):
-            maker = made_by.get(name)
-            if maker is None or maker.op_type != "Identity" or not maker.inputs:
-                break
-            name = maker.inputs[0]
-        given = len(body.inputs) > 1 and name == body.inputs[1].name
-        maker = made_by.get(name)
-        return given or name in constants or (maker is not None and maker.op_type == "Constant")
-    return False
 
 
 def _size(size: int) -> str:

@@ -242,46 +242,6 @@ def test_no_time_to_look_at_weights_is_said(take, monkeypatch) -> None:
     assert codes(admitted) == [("weights-unscreened", "")]
 
 
-def loop(body_condition: str, count: str) -> bytes:
-    body = helper.make_graph(
-        [
-            node("Identity", ["cond_in"], ["same"]),
-            node("Less", ["carried", "limit"], ["computed"]),
-            node("Add", ["carried", "carried"], ["out"]),
-        ],
-        "body",
-        [
-            info("i", TensorProto.INT64, []),
-            info("cond_in", TensorProto.BOOL, []),
-            info("carried", FLOAT, [1]),
-        ],
-        [info(body_condition, TensorProto.BOOL, []), info("out", FLOAT, [1])],
-    )
-    weights = {
-        "limit": np.array([9], np.float32),
-        "true": np.array(True),
-        "few": np.array(3, np.int64),
-        "many": np.array(2**62, np.int64),
-    }
-    nodes = [node("Loop", [count, "true", "x"], ["y"], name="turn", body=body)]
-    return build(nodes, weights, (("x", [1]),))
-
-
-@pytest.mark.parametrize(
-    ("condition", "count", "endless"),
-    [
-        ("same", "", True),
-        ("same", "many", True),
-        ("same", "few", False),
-        ("computed", "", False),
-        ("computed", "many", False),
-    ],
-)
-def test_loops_that_never_end(condition: str, count: str, endless: bool, take) -> None:
-    expected = [("loop-unbounded", "turn")] if endless else []
-    assert codes(take(loop(condition, count))) == expected
-
-
 def test_legal_oddities_are_notes(pb, take) -> None:
     relu = pb.node("Relu", ["x"], ["y"])
     assert codes(take(pb.model(relu + pb.message(11, pb.value("x", 4))))) == [("no-outputs", "")]

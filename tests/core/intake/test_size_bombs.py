@@ -67,6 +67,16 @@ BOMBS = {
         ],
         {"a": i64(10**6, 1), "b": i64(1, 10**6)},
     ),
+    "RandomNormal": ([node("RandomNormal", [], ["y"], shape=[BIG])], {}),
+    "HannWindow": ([node("HannWindow", ["s"], ["y"])], {"s": np.int64(BIG)}),
+    "DFT": ([node("DFT", ["x", "s"], ["y"])], {"s": np.int64(BIG)}),
+    "Col2Im": ([node("Col2Im", ["x", "s", "b"], ["y"])], {"s": i64(10**6, 10**6), "b": i64(1, 1)}),
+    "MaxUnpool": (
+        [node("MaxUnpool", ["x", "i", "s"], ["y"], kernel_shape=[2])],
+        {"i": i64(0, 1, 2, 3), "s": i64(1, 1, BIG)},
+    ),
+    "AffineGrid": ([node("AffineGrid", ["x", "s"], ["y"])], {"s": i64(1, 3, 10**6, 10**6)}),
+    "CenterCropPad": ([node("CenterCropPad", ["x", "s"], ["y"])], {"s": i64(BIG)}),
     "EyeLike": (
         [node("ConstantOfShape", ["a"], ["p"]), node("EyeLike", ["p"], ["y"], dtype=11)],
         {"a": i64(40_000, 40_000)},
