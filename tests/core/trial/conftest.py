@@ -7,12 +7,14 @@ tests of the same run only read its report.
 from __future__ import annotations
 
 import fcntl
+import importlib.resources
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,38 +109,132 @@ def environment(once):
 
 
 @pytest.fixture(scope="session")
-def seatrial(once, environment):
-    """``seatrial(name, *words)``: the program run once with these words; ``{out}`` is its folder.
+def plugins(once):
+    """A folder with the backends of these tests; ``ruin`` dies when it is imported."""
 
-    ``files`` are written into the working folder before it starts, ``path`` goes on the search
-    path of Python.
-    """
-
-    def run(name: str, *words: str, files: Mapping[str, str] | None = None, path: str = "") -> Ran:
-        def make(folder: Path) -> None:
-            for file, content in (files or {}).items():
-                (folder / file).write_text(content)
-            done = subprocess.run(
-                [sys.executable, "-m", "seatrial", *(w.format(out=folder / "out") for w in words)],
-                cwd=folder,
-                env={**environment, **({"PYTHONPATH": path} if path else {})},
-                capture_output=True,
-                text=True,
-                timeout=200,
-                check=False,
+    def make(folder: Path) -> None:
+        for name in ("shaky", "sly", "ruin"):
+            info = folder / f"seatrial_{name}-1.0.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(
+                f"Metadata-Version: 2.1\nName: seatrial-{name}\nVersion: 1.0\n"
             )
-            (folder / "done.json").write_text(
-                json.dumps({"code": done.returncode, "out": done.stdout, "err": done.stderr})
-            )
+            (info / "entry_points.txt").write_text(f"[seatrial]\n{name} = seatrial_{name}\n")
+        for name in ("shaky", "sly"):
+            shutil.copy2(_HERE / f"seatrial_{name}.py", folder)
+        (folder / "seatrial_ruin.py").write_text("import os\nos.abort()\n")
 
-        folder = once(name, make)
-        return Ran(name=name, folder=folder, **json.loads((folder / "done.json").read_text()))
+    return once("plugins", make)
+
+
+@pytest.fixture(scope="session")
+def start(environment, plugins):
+    """Starts the program in a folder; ``extra``: the backends of these tests are installed."""
+
+    def run(folder: Path, words: list[str], *, extra: bool) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "seatrial", *words],
+            cwd=folder,
+            env={**environment, **({"PYTHONPATH": str(plugins)} if extra else {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     return run
 
 
+def _faults_toml() -> str:
+    """Limits that end what hangs and what eats."""
+    lines = []
+    for target in _load("seatrial_shaky").IDS:
+        if target.endswith("hangs"):
+            lines += [f'[target."shaky:{target}"]', "timeout_s = 2.0"]
+        if target.endswith("eats"):
+            lines += [f'[target."shaky:{target}"]', "memory_mb = 300"]
+    return "\n".join(lines)
+
+
+def _catalogue() -> dict[str, tuple[str, dict[str, str]]]:
+    """Command line and files of every run; ``{{shelf}}`` stands for the models and data."""
+    sets = "--calibration {shelf}/calibration.npz --test {shelf}/test.npz"
+    part = f"{sets}[0:256]"
+    ort = "-b onnxruntime:cpu"
+    quick = f"--quick {ort} -o out -q"
+    # The same words but for the further targets: the numbers must be the same, too.
+    full = f"run {{shelf}}/digits.onnx {sets} {ort} --threads 1 --max-drop 2 -o out"
+    shaky = " ".join(f"-b shaky:{i}" for i in _load("seatrial_shaky").IDS)
+    two = "--calibration {shelf}/two-calibration.npz --test {shelf}/two-test.npz[0:40]"
+    nhwc = "--calibration {shelf}/nhwc-calibration.npz --test {shelf}/nhwc-test.npz[0:256]"
+    blind = "--calibration {shelf}/calibration.npz --test {shelf}/unlabelled.npz[0:256]"
+    own = "--calibration {shelf}/calibration.npz --test {shelf}/calibration.npz"
+    words = {
+        "ship": f"{full} --json -",
+        "faults": f"{full} -q --config shaky.toml {shaky}",
+        "default": f"run {{shelf}}/digits.onnx {part} --max-drop 4 --quick -o out",
+        "outlier": f"run {{shelf}}/outlier.onnx {part} {quick}",
+        "unlabelled": f"run {{shelf}}/nhwc.onnx {nhwc} {quick}",
+        "agreement": f"run {{shelf}}/fixed.onnx {blind} {quick} --accept-agreement 90",
+        "few": f"run {{shelf}}/two.onnx {two} {quick} -b sly:liar -b sly:unable",
+        "overlap": f"run {{shelf}}/digits.onnx {own} {quick} --max-drop 50",
+        "tree": f"run {{shelf}}/tree.onnx --test {{shelf}}/tree-test.npz[0:256] {quick}",
+        "plain": f"run {{shelf}}/plain.onnx --test {{shelf}}/test.npz[0:256] {quick}",
+        "qdq": f"run {{quantized}}/out.onnx --test {{shelf}}/test.npz[0:256] {quick}",
+        "custom": f"check {{shelf}}/custom.onnx {ort} -b openvino:CPU -o out",
+        "sly": f"check {{shelf}}/digits.onnx {ort} -b sly:boastful -b sly:shallow "
+        "-b sly:tableless -o out -q",
+    }
+    return {
+        name: (line, {"shaky.toml": _faults_toml()} if name == "faults" else {})
+        for name, line in words.items()
+    }
+
+
+#: Runs with the backends of these tests installed.
+_EXTRA = ("faults", "few", "default", "sly")
+
+
 @pytest.fixture(scope="session")
-def schema_of_the_report():
-    """Validates a report; raises what is wrong with it."""
+def quantized(once, shelf, start):
+    """The folder in which ``seatrial quantize`` wrote ``out.onnx``."""
+
+    def make(folder: Path) -> None:
+        words = ["quantize", f"{shelf}/digits.onnx", "--calibration", f"{shelf}/calibration.npz"]
+        words += ["-b", "onnxruntime:cpu", "-o", "out.onnx", "--json", "q.json"]
+        process = start(folder, words, extra=False)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+
+    return once("quantized", make)
+
+
+@pytest.fixture(scope="session")
+def trial(once, shelf, start, request):
+    """``trial(name)``: a run of the catalogue, made when it is first asked for."""
+    catalogue = _catalogue()
+
+    def get(name: str) -> Ran:
+        line, files = catalogue[name]
+        made = request.getfixturevalue("quantized") if "{quantized}" in line else None
+        words = [word.format(shelf=shelf, quantized=made) for word in line.split()]
+
+        def make(folder: Path) -> None:
+            for file, content in files.items():
+                (folder / file).write_text(content)
+            process = start(folder, words, extra=name in _EXTRA)
+            out, err = process.communicate(timeout=240)
+            done = {"code": process.returncode, "out": out, "err": err}
+            (folder / "done.json").write_text(json.dumps(done))
+
+        folder = once(name, make)
+        return Ran(name=name, folder=folder, **json.loads((folder / "done.json").read_text()))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def valid():
+    """Validates a report against the published schema."""
     text = importlib.resources.files("seatrial.report").joinpath("schema/report-1.json").read_text()
     return jsonschema.Draft202012Validator(json.loads(text)).validate
