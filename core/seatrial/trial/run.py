@@ -30,6 +30,7 @@ from seatrial.trial import (
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.trial.targets import probe, survey
+from seatrial.verdict.fast import LEAST_CALLS
 
 #: ``--quick`` ends within two minutes: the budget of the stages, leaving time for the report.
 QUICK_S = 105.0

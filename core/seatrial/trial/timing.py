@@ -62,7 +62,13 @@ def contestants(states: Iterable[TargetState]) -> list[Contestant]:
 
 
 def time_all(
-    trial: Trial, entered: Sequence[Contestant], samples: r.Ref, count: int, *, budget_s: float
+    trial: Trial,
+    entered: Sequence[Contestant],
+    samples: r.Ref,
+    count: int,
+    *,
+    budget_s: float,
+    least_calls: int = 0,
 ) -> Rounds:
     """Load all contestants, run the rounds, close them.
 
@@ -72,6 +78,7 @@ def time_all(
         samples: the store that feeds them.
         count: samples in it.
         budget_s: seconds for warm-up and rounds together.
+        least_calls: timed calls below which the quantile of the limit has no upper bound.
     """
     before = machine.look()
     with contextlib.ExitStack() as stack:
@@ -82,7 +89,7 @@ def time_all(
                 trial.blame(one.state, opened.fault, decisive=False)
                 continue
             loaded.append((one, stack.enter_context(opened.result)))
-        plan = Plan(budget_s=budget_s, seed=trial.seed)
+        plan = Plan(budget_s=budget_s, seed=trial.seed, least_calls=least_calls)
         timings = measure(
             [(_facts(trial, one), handle) for one, handle in loaded],
             samples,

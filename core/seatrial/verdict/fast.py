@@ -19,7 +19,7 @@ from .compiles import INT8_NAMES, fault_text
 from .records import DO_NOT_SHIP, NOT_ASKED, NOT_PROVEN, SHIP, Case, Part, worst
 
 #: Timed calls below which the upper end of a 95 % interval does not exist.
-_LEAST_CALLS = {"p50": 6, "p90": 36, "p99": 368}
+LEAST_CALLS = {"p50": 6, "p90": 36, "p99": 368}
 
 
 def fast(case: Case) -> Part:
@@ -96,7 +96,7 @@ def _latency(timing: Timing, limit: LatencyLimit) -> tuple[str, str, str]:
     if found is None:
         return NOT_PROVEN, "latency.limit", f"{name} was not measured"
     if found.high is None:
-        few = _LEAST_CALLS.get(name, 0)
+        few = LEAST_CALLS.get(name, 0)
         text = (
             f"{name} is {found.value:.3g} ms, but {timing.n} calls do not bound it from above "
             f"({few} are the least); the limit is {limit.ms:g} ms"
