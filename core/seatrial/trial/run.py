@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from seatrial import data as data_room
 from seatrial import intake, registry
 from seatrial import results as r
 from seatrial.errors import UserError
-from seatrial.options import SLA, Progress, RunOptions
+from seatrial.options import Progress, RunOptions
 from seatrial.quantize import advice
 from seatrial.report import Report
 from seatrial.samples import Samples
@@ -53,7 +52,8 @@ def run(options: RunOptions, progress: Progress) -> Report:
         raise UserError("MODEL", "no model was named", advice="seatrial run MODEL ...")
     out = Path(options.out or config.run.out or f"{Path(model).stem}-trial")
     quick = options.quick or config.run.quick
-    found = Evidence(options=options, config=config, sla=config.sla.with_defaults(), quick=quick)
+    sla = options.sla.over(config.sla).with_defaults()
+    found = Evidence(options=options, config=config, sla=sla, quick=quick)
     trial = Trial(
         "run",
         out,
@@ -75,19 +75,15 @@ def run(options: RunOptions, progress: Progress) -> Report:
 
 
 def _overrides(options: RunOptions) -> dict[str, object]:
-    """Flags by the configuration's dotted keys; they win."""
-    sla = options.sla
-    values: dict[str, object] = {
+    """Flags by the configuration's dotted keys; they win. Limits are laid over as a record."""
+    return {
         "data.calibration.source": options.calibration or None,
         "data.test.source": options.test or None,
         "data.source": options.data or None,
         "run.seed": options.seed,
         "run.threads": options.threads,
         "run.quick": options.quick or None,
-        **{f"sla.{f.name}": getattr(sla, f.name) for f in dataclasses.fields(SLA)},
     }
-    values.pop("sla.defaults")
-    return values
 
 
 def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> None:
@@ -227,4 +223,12 @@ def _benchmark(trial: Trial, found: Evidence) -> None:
         return
     execution.observe_all(trial, found.feed)
     budget = trial.clock.cap(BENCH_S * len(entered) * (0.5 if found.quick else 1.0))
-    found.rounds = timing.time_all(trial, entered, found.feed, trial.samples_count, budget_s=budget)
+    limit = found.sla.max_latency
+    found.rounds = timing.time_all(
+        trial,
+        entered,
+        found.feed,
+        trial.samples_count,
+        budget_s=budget,
+        least_calls=LEAST_CALLS.get(limit.quantile, 0) if limit else 0,
+    )
