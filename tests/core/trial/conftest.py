@@ -156,6 +156,17 @@ def _faults_toml() -> str:
     return "\n".join(lines)
 
 
+def _tree_toml() -> str:
+    """A run of which only model and target are typed."""
+    return """
+    [run]
+    out = "out"
+    quick = true
+    [data.test]
+    source = "{shelf}/tree-test.npz[0:256]"
+    """
+
+
 def _catalogue() -> dict[str, tuple[str, dict[str, str]]]:
     """Command line and files of every run; ``{{shelf}}`` stands for the models and data."""
     sets = "--calibration {shelf}/calibration.npz --test {shelf}/test.npz"
@@ -168,6 +179,7 @@ def _catalogue() -> dict[str, tuple[str, dict[str, str]]]:
     two = "--calibration {shelf}/two-calibration.npz --test {shelf}/two-test.npz[0:40]"
     nhwc = "--calibration {shelf}/nhwc-calibration.npz --test {shelf}/nhwc-test.npz[0:256]"
     blind = "--calibration {shelf}/calibration.npz --test {shelf}/unlabelled.npz[0:256]"
+    limits = "--max-latency p99=60s --max-memory 8GB"
     own = "--calibration {shelf}/calibration.npz --test {shelf}/calibration.npz"
     words = {
         "ship": f"{full} --json -",
@@ -178,17 +190,15 @@ def _catalogue() -> dict[str, tuple[str, dict[str, str]]]:
         "agreement": f"run {{shelf}}/fixed.onnx {blind} {quick} --accept-agreement 90",
         "few": f"run {{shelf}}/two.onnx {two} {quick} -b sly:liar -b sly:unable",
         "overlap": f"run {{shelf}}/digits.onnx {own} {quick} --max-drop 50",
-        "tree": f"run {{shelf}}/tree.onnx --test {{shelf}}/tree-test.npz[0:256] {quick}",
+        "tree": f"run {{shelf}}/tree.onnx {ort} --config tree.toml -q",
         "plain": f"run {{shelf}}/plain.onnx --test {{shelf}}/test.npz[0:256] {quick}",
         "qdq": f"run {{quantized}}/out.onnx --test {{shelf}}/test.npz[0:256] {quick}",
         "custom": f"check {{shelf}}/custom.onnx {ort} -b openvino:CPU -o out",
         "sly": f"check {{shelf}}/digits.onnx {ort} -b sly:boastful -b sly:shallow "
         "-b sly:tableless -o out -q",
     }
-    return {
-        name: (line, {"shaky.toml": _faults_toml()} if name == "faults" else {})
-        for name, line in words.items()
-    }
+    files = {"faults": {"shaky.toml": _faults_toml()}, "tree": {"tree.toml": _tree_toml()}}
+    return {name: (line, files.get(name, {})) for name, line in words.items()}
 
 
 #: Runs with the backends of these tests installed.
@@ -221,7 +231,7 @@ def trial(once, shelf, start, request):
 
         def make(folder: Path) -> None:
             for file, content in files.items():
-                (folder / file).write_text(content)
+                (folder / file).write_text(content.format(shelf=shelf))
             process = start(folder, words, extra=name in _EXTRA)
             out, err = process.communicate(timeout=240)
             done = {"code": process.returncode, "out": out, "err": err}

@@ -319,3 +319,13 @@ def test_a_static_table_that_raises_is_a_fault_and_no_more(trial):
     (fault,) = [f for f in ran.report["faults"] if f["target"] == "sly:tableless"]
     assert (fault["stage"], fault["kind"]) == ("seatrial_check_static", "raised")
     assert fault["reason"] == "LookupError: the table is gone"
+
+
+def test_limits_from_flags_are_asked(trial):
+    report = trial("tree").report
+    assert report["sla"]["max_latency"] == {"quantile": "p99", "ms": 60_000.0}
+    assert report["sla"]["max_memory_mb"] == 8000
+    (target,) = [t for t in report["targets"] if t["decides"]]
+    assert target["answers"]["fast"] == "SHIP"
+    # Fewer calls do not bound a p99 from above.
+    assert all(row["n"] >= 368 for row in target["benchmark"])
