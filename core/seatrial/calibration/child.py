@@ -15,7 +15,11 @@ from .collect import Collector
 from .survey import survey_samples
 from .table import save
 from .types import (
+    EXTREMES,
+    FROM_EXTREMES,
     METHODS,
+    SAMPLED,
+    STATISTICS,
     Forecast,
     ForecastRequest,
     RangesRequest,
@@ -39,6 +43,7 @@ def ranges(request: RangesRequest, job: Job) -> RangesResult:
     """
     if request.method not in METHODS:
         raise UserError("method", f"{request.method!r} is not one of {', '.join(METHODS)}")
+    statistics = _statistics(request)
     samples = Samples(job.path(request.samples))
     indices = request.indices or tuple(range(samples.count))
     if not indices:
@@ -47,12 +52,18 @@ def ranges(request: RangesRequest, job: Job) -> RangesResult:
     path = job.path(request.model)
     prepared = prepare(path)
     check_prepared(path, prepared, samples, indices[0])
-    collector = _collector(prepared, job)
+    collector = _collector(prepared, job, statistics, request.seed)
     started = time.monotonic()
     _observe(collector, samples, indices, request.threads, job)
     seconds = time.monotonic() - started
     found = {name: extremes.result() for name, extremes in collector.ranges.items()}
-    table = RangeTable(method=request.method, count=len(indices), tensors=found)
+    table = RangeTable(
+        method=request.method,
+        count=len(indices),
+        tensors=found,
+        statistics=statistics,
+        seed=request.seed,
+    )
     return RangesResult(
         artifact=save(table, job.out),
         sha256=table.sha256,
@@ -91,10 +102,23 @@ def forecast(request: ForecastRequest, job: Job) -> Forecast:
     return Forecast(seconds=setup + count * each, setup_s=setup, sample_s=each)
 
 
-def _collector(prepared: Prepared, job: Job) -> Collector:
+def _statistics(request: RangesRequest) -> str:
+    """What to collect; the method must be able to live on it."""
+    needed = EXTREMES if request.method in FROM_EXTREMES else SAMPLED
+    wanted = request.statistics or needed
+    if wanted not in STATISTICS:
+        raise UserError("statistics", f"{wanted!r} is not one of {', '.join(STATISTICS)}")
+    if wanted == EXTREMES != needed:
+        raise UserError("statistics", f"{request.method} needs histograms, not only extremes")
+    return wanted
+
+
+def _collector(
+    prepared: Prepared, job: Job, statistics: str = EXTREMES, seed: int = 0
+) -> Collector:
     plan = make_plan(prepared.graph)
     job.progress(f"observing {len(plan.observe)} tensors", 0.0)
-    return Collector(prepared.graph, plan.observe, job.scratch)
+    return Collector(prepared.graph, plan.observe, job.scratch, statistics, seed)
 
 
 def _observe(

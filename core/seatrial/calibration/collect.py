@@ -18,11 +18,18 @@ from seatrial.quantize.graph import Graph
 from seatrial.reference import ReferenceSession, open_model, with_outputs
 from seatrial.samples import Samples
 
+from .histogram import Dyadic
 from .observe import Probe, observed, open_observed
-from .types import NonFinite, TensorRange
+from .pick import pick, places
+from .survey import REOPEN
+from .types import EXTREMES, SAMPLED, NonFinite, TensorRange
 
 #: More inferences at a time than this only costs memory.
 WORKERS_MAX = 4
+
+#: Weight of a new sample in the moving averages, as in common implementations of Jacob et al.
+#: 2018, section 3.1.
+MOVING = 0.01
 
 #: How many occurrences of NaN and infinity are named.
 NAMED_MAX = 100
@@ -40,6 +47,9 @@ class Extremes:
     hi_sum: float = 0.0
     lo_sample: str = ""
     hi_sample: str = ""
+    lo_moving: float = 0.0
+    hi_moving: float = 0.0
+    histogram: Dyadic | None = None
 
     def add(self, lo: float, hi: float, sample: str) -> None:
         """Take in the extremes of one finite sample."""
@@ -47,6 +57,9 @@ class Extremes:
             self.lo, self.lo_sample = lo, sample
         if not self.count or hi > self.hi:
             self.hi, self.hi_sample = hi, sample
+        weight = MOVING if self.count else 1.0
+        self.lo_moving += weight * (lo - self.lo_moving)
+        self.hi_moving += weight * (hi - self.hi_moving)
         self.count += 1
         self.lo_sum += lo
         self.hi_sum += hi
@@ -63,6 +76,9 @@ class Extremes:
             hi_mean=self.hi_sum / n,
             lo_sample=self.lo_sample,
             hi_sample=self.hi_sample,
+            lo_moving=self.lo_moving,
+            hi_moving=self.hi_moving,
+            histogram=self.histogram.packed() if self.histogram is not None else None,
         )
 
 
@@ -74,11 +90,15 @@ class Collector:
         graph: prepared.
         tensors: activations and inputs to observe.
         scratch: a folder for temporary files.
+        statistics: one of :data:`seatrial.calibration.types.STATISTICS`.
+        seed: of the elements picked for histograms.
     """
 
     graph: Graph
     tensors: Sequence[str]
     scratch: Path
+    statistics: str = EXTREMES
+    seed: int = 0
     ranges: dict[str, Extremes] = field(default_factory=dict)
     nonfinite: list[NonFinite] = field(default_factory=list)
     note: str = ""
@@ -86,11 +106,14 @@ class Collector:
     def __post_init__(self) -> None:
         inputs = set(self.graph.inputs)
         self.from_feeds = [t for t in self.tensors if t in inputs]
-        model, self.probes = observed(self.graph, [t for t in self.tensors if t not in inputs])
+        computed = [t for t in self.tensors if t not in inputs]
+        model, self.probes = observed(self.graph, computed, self.statistics, self.seed)
         self.session: ReferenceSession | None = None
         if self.probes:
             self.session, self.note = open_observed(model, self.graph.folder, self.scratch)
-        self.ranges = {name: Extremes() for name in self.tensors}
+        counted = self.statistics != EXTREMES
+        self.ranges = {n: Extremes(histogram=Dyadic() if counted else None) for n in self.tensors}
+        self.places = places(self.seed) if self.statistics == SAMPLED else None
 
     def run(self, samples: Samples, indices: Sequence[int], threads: int = 0) -> Iterator[int]:
         """Observe samples, several at a time; yields how many are done."""
@@ -104,8 +127,12 @@ class Collector:
                 self._submit(pool, samples, g) for g in itertools.islice(groups, workers)
             )
             done = 0
-            while running:
+            for turn in itertools.count(1):
+                if not running:
+                    break
                 group, feeds, outputs = running.popleft().result()
+                if turn % REOPEN == 0:
+                    samples = Samples(samples.root)
                 running.extend(self._submit(pool, samples, g) for g in itertools.islice(groups, 1))
                 self._take(ids[group[0]], feeds, outputs)
                 done += len(set(group))
@@ -129,6 +156,7 @@ class Collector:
         for name in self.from_feeds:
             value = feeds[name]
             if np.isfinite(value).all():
+                self._count(name, value)
                 self.ranges[name].add(float(value.min()), float(value.max()), sample)
             else:
                 suspects.append(name)
@@ -138,8 +166,18 @@ class Collector:
                 suspects.append(probe.tensor)
             else:
                 self.ranges[probe.tensor].add(*extremes, sample)
+                if probe.picked:
+                    peak = max(-extremes[0], extremes[1])
+                    self._count(probe.tensor, outputs[probe.picked], peak)
         if suspects:
             self._examine(sample, feeds, suspects)
+
+    def _count(self, name: str, values: Any, peak: float | None = None) -> None:
+        """Take elements into the histogram: picked ones with their bound, else a whole tensor."""
+        histogram = self.ranges[name].histogram
+        if histogram is not None:
+            whole = peak is not None or self.places is None
+            histogram.add(values if whole else pick(values, self.places), peak)
 
     def _examine(self, sample: str, feeds: Mapping[str, Any], suspects: Sequence[str]) -> None:
         """Look at every element of tensors whose statistics were not finite."""
@@ -155,6 +193,7 @@ class Collector:
             value = values[name]
             bad = int(np.count_nonzero(~np.isfinite(value)))
             if not bad:  # only the mean overflowed
+                self._count(name, value)
                 self.ranges[name].add(float(value.min()), float(value.max()), sample)
                 continue
             self.ranges[name].nonfinite += 1

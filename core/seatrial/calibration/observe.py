@@ -18,6 +18,9 @@ from seatrial.quantize.graph import Graph, captured, subgraphs
 from seatrial.quantize.signs import non_negative
 from seatrial.reference import ReferenceSession, open_model, optimised
 
+from .pick import Picker, feature_maps
+from .types import EVERYTHING, EXTREMES
+
 #: Prefix of every name that this module adds.
 MARK = "seatrial_observed"
 
@@ -64,6 +67,7 @@ class Probe:
             holds the largest value of the negated tensor.
         mean: output that is NaN if an element is, or ``""`` where none can be: a maximum over
             elements does not tell.
+        picked: output that holds the elements for the histogram, or ``""``.
     """
 
     tensor: str
@@ -71,14 +75,19 @@ class Probe:
     low: str = ""
     mean: str = ""
     channels: int = 0
+    picked: str = ""
 
 
-def observed(graph: Graph, tensors: Iterable[str]) -> tuple[Any, tuple[Probe, ...]]:
+def observed(
+    graph: Graph, tensors: Iterable[str], statistics: str = EXTREMES, seed: int = 0
+) -> tuple[Any, tuple[Probe, ...]]:
     """Add statistics to a copy of a graph and drop everything they do not need.
 
     Args:
         graph: prepared, with inferred shapes; not changed.
         tensors: activations that nodes write (inputs are looked at by the caller).
+        statistics: one of :data:`seatrial.calibration.types.STATISTICS`.
+        seed: of the elements picked for histograms.
     """
     import onnx
 
@@ -88,6 +97,8 @@ def observed(graph: Graph, tensors: Iterable[str]) -> tuple[Any, tuple[Probe, ..
     positive = non_negative(graph)
     names = list(tensors)
     guarded = may_be_nan(graph, names)
+    picker = Picker(model, MARK, seed, everything=statistics == EVERYTHING)
+    maps = feature_maps(graph)
     for k, name in enumerate(names):
         probe = Probe(
             tensor=name,
@@ -95,10 +106,13 @@ def observed(graph: Graph, tensors: Iterable[str]) -> tuple[Any, tuple[Probe, ..
             low="" if name in positive else f"{MARK}_low_{k}",
             mean=f"{MARK}_mean_{k}" if name in guarded else "",
             channels=_channels(graph.shape(name)),
+            picked="" if statistics == EXTREMES else f"{MARK}_picked_{k}",
         )
         probes.append(probe)
         added += _statistics(model, probe)
-    outputs = [o for p in probes for o in (p.high, p.low, p.mean) if o]
+        if probe.picked:
+            added += picker.nodes(name, probe.picked, graph.shape(name), blocked=name in maps)
+    outputs = [o for p in probes for o in (p.high, p.low, p.mean, p.picked) if o]
     nodes = _needed([*model.graph.node, *added], outputs)
     for part in (model.graph.node, model.graph.output, model.graph.value_info):
         del part[:]

@@ -8,6 +8,10 @@ from seatrial.samples import Samples
 
 from .types import NonFinite, SampleFlags
 
+#: The store is opened anew after this many samples: what was read of a mapped file counts as
+#: memory of this process until then.
+REOPEN = 32
+
 
 def survey_samples(samples: Samples, indices: Sequence[int]) -> SampleFlags:
     """Find samples that are constant, all zero, or not finite; one sample in memory at a time."""
@@ -15,7 +19,9 @@ def survey_samples(samples: Samples, indices: Sequence[int]) -> SampleFlags:
 
     constant, zero, nonfinite = [], [], []
     ids = samples.ids
-    for i in indices:
+    for turn, i in enumerate(indices):
+        if turn % REOPEN == 0:
+            samples = Samples(samples.root)
         flat = nothing = True
         for name in samples.names:
             value = np.asarray(samples.one(name, i))

@@ -10,8 +10,37 @@ from seatrial.results import Artifact, Ref
 #: Version of the calibration table's form.
 SCHEMA = "seatrial.ranges/1"
 
-#: Ways to choose a range from what was observed.
-METHODS = ("minmax",)
+#: Ways to choose a range from what was observed, see :mod:`seatrial.calibration.choose`.
+METHODS = (
+    "minmax",
+    "moving-average",
+    "percentile-99.9",
+    "percentile-99.99",
+    "percentile-99.999",
+    "mse",
+    "entropy",
+)
+
+#: Methods that extremes alone suffice for; all others need histograms.
+FROM_EXTREMES = frozenset({"minmax", "moving-average"})
+
+#: What is collected: extremes of every element; these and a histogram of about 2**14 elements per
+#: tensor and sample; these and a histogram of every element.
+EXTREMES, SAMPLED, EVERYTHING = "extremes", "sampled", "everything"
+STATISTICS = (EXTREMES, SAMPLED, EVERYTHING)
+
+
+@record
+class Histogram:
+    """Counts of a tensor's values, see :mod:`seatrial.calibration.histogram`.
+
+    Attributes:
+        exponent: all values are in (-2**exponent, 2**exponent).
+        counts: little-endian int64 from the lowest bin up, deflated, in base64.
+    """
+
+    exponent: int
+    counts: str
 
 
 @record
@@ -28,6 +57,9 @@ class TensorRange:
         hi_mean: mean over samples of the largest value.
         lo_sample: id of the sample that gave ``lo``.
         hi_sample: id of the sample that gave ``hi``.
+        lo_moving: exponential moving average of the smallest value, samples in order.
+        hi_moving: the same of the largest value.
+        histogram: of the sampled or of all values; ``None`` when only extremes were collected.
     """
 
     lo: float
@@ -38,6 +70,9 @@ class TensorRange:
     hi_mean: float = 0.0
     lo_sample: str = ""
     hi_sample: str = ""
+    lo_moving: float = 0.0
+    hi_moving: float = 0.0
+    histogram: Histogram | None = None
 
 
 @record
@@ -54,16 +89,21 @@ class RangeTable:
     """All ranges of one model on one set of samples.
 
     Attributes:
-        method: one of :data:`METHODS`.
+        method: one of :data:`METHODS`, what to choose ranges by unless told otherwise. A table
+            with histograms serves every method.
         count: samples observed.
         tensors: by tensor name of the prepared graph.
         schema: version of this form.
+        statistics: one of :data:`STATISTICS`.
+        seed: of the sampled elements.
     """
 
     method: str
     count: int
     tensors: Mapping[str, TensorRange]
     schema: str = SCHEMA
+    statistics: str = EXTREMES
+    seed: int = 0
 
     @property
     def sha256(self) -> str:
@@ -71,7 +111,7 @@ class RangeTable:
         return digest(self)
 
     def range(self, name: str) -> tuple[float, float] | None:
-        """The range of a tensor, or ``None`` when no finite value of it was seen."""
+        """Both extremes of a tensor, or ``None`` when no finite value of it was seen."""
         found = self.tensors.get(name)
         return (found.lo, found.hi) if found is not None and found.count else None
 
@@ -87,6 +127,7 @@ class RangesRequest:
         indices: the samples to use; empty: all.
         threads: inferences at a time; 0: one per core, at most 4.
         seed: of sampled statistics.
+        statistics: one of :data:`STATISTICS`; empty: the least that the method needs.
     """
 
     model: Ref
@@ -95,6 +136,7 @@ class RangesRequest:
     indices: tuple[int, ...] = ()
     threads: int = 0
     seed: int = 0
+    statistics: str = ""
 
 
 @record

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from seatrial.calibration.choose import Range, chosen
 from seatrial.calibration.table import load
-from seatrial.calibration.types import RangeTable
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
 from seatrial.results import Artifact
@@ -20,7 +20,7 @@ from .graph import Graph
 from .insert import insert_pairs
 from .plan import make_plan
 from .prepare import Prepared, prepare
-from .schemes import scheme
+from .schemes import candidate_name
 from .score import score_candidate
 from .signs import non_negative
 
@@ -31,14 +31,15 @@ QUANTISED = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvIn
 MODEL = "model.qdq.onnx"
 
 #: Gives the range of a tensor, or ``None`` when it is not known.
-Lookup = Callable[[str], "tuple[float, float] | None"]
+Lookup = Callable[[str], "Range | None"]
 
 
 def insert(request: types.InsertRequest, job: Job) -> types.InsertResult:
     """Give the model with Q/DQ pairs.
 
     Raises:
-        UserError: no ranges were given, a kept label is unknown, or the opset is too old.
+        UserError: no ranges were given, a kept label is unknown, the opset is too old, or the
+            table cannot serve the method.
     """
     path = job.path(request.model)
     graph = Graph.read(path)
@@ -47,12 +48,12 @@ def insert(request: types.InsertRequest, job: Job) -> types.InsertResult:
     _check_labels(request.keep_float, {n.name for n in graph.nodes})
     job.progress("preparing the graph")
     prepared = prepare(path)
-    lookup = _lookup(request, prepared.graph, job)
+    lookup, method = _lookup(request, prepared.graph, job)
     kept = {prepared.folded.get(label, label) for label in request.keep_float}
     plan = make_plan(prepared.graph, kept, lambda t: lookup(t) is not None)
     result = types.InsertResult(
         artifact=None,
-        method=f"core:{'unit' if request.unit_ranges else 'calibrated'}-{scheme(request.dialect)}",
+        method=candidate_name(method, request.dialect),
         int8_nodes=tuple(n.name for unit in plan.units for n in unit.nodes),
         float_nodes=tuple(plan.floats.values()),
         tensors=len(plan.roots),
@@ -108,27 +109,34 @@ def _passed_through(path: Path, graph: Graph, job: Job) -> types.InsertResult:
     )
 
 
-def _lookup(request: types.InsertRequest, graph: Graph, job: Job) -> Lookup:
+def _lookup(request: types.InsertRequest, graph: Graph, job: Job) -> tuple[Lookup, str]:
+    """Ranges by tensor, and the name of the method that they were chosen by."""
     if request.unit_ranges:
         positive = non_negative(graph)
-        return lambda name: (0.0 if name in positive else -1.0, 1.0)
+        return lambda name: (0.0 if name in positive else -1.0, 1.0), "unit"
     producers = graph.producers()
     if request.ranges is None:
         raise UserError("ranges", "Q/DQ insertion needs a calibration table")
     table = load(job.path(request.ranges))
-    return lambda name: _resolve(name, table, producers)
+    try:
+        ranges = chosen(table, request.method, symmetric=request.dialect.symmetric)
+    except ValueError as error:
+        raise UserError("method", str(error)) from None
+    observed = {name: ranges.get(name) for name in table.tensors}
+    return lambda name: _resolve(name, observed, producers), request.method or table.method
 
 
-def _resolve(name: str, table: RangeTable, producers: dict[str, Any]) -> tuple[float, float] | None:
+def _resolve(
+    name: str, observed: Mapping[str, Range | None], producers: Mapping[str, Any]
+) -> Range | None:
     """The range of a tensor, through nodes that only move values when it was not observed."""
-    found = table.range(name)
-    if found is not None or name in table.tensors:
-        return found
+    if name in observed:
+        return observed[name]
     node = producers.get(name)
     if node is None or node.op_type not in ops.PASS:
         return None
     inputs = node.input if node.op_type in ops.ALL_DATA else node.input[:1]
-    parts = [_resolve(i, table, producers) for i in inputs]
+    parts = [_resolve(i, observed, producers) for i in inputs]
     known = [p for p in parts if p is not None]
     if len(known) < len(parts):
         return None

@@ -23,6 +23,7 @@ class InsertRequest:
         dialect: the form of the pairs.
         keep_float: labels of nodes that must stay in float.
         unit_ranges: every range is [-1, 1], or [0, 1] after a ReLU: structure only, for ``check``.
+        method: one of :data:`seatrial.calibration.types.METHODS`; empty: the table's own.
     """
 
     model: Ref
@@ -30,6 +31,7 @@ class InsertRequest:
     dialect: QdqDialect = QdqDialect()
     keep_float: tuple[str, ...] = ()
     unit_ranges: bool = False
+    method: str = ""
 
 
 @record

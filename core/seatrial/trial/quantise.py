@@ -12,52 +12,16 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from seatrial import results as r
-from seatrial.calibration.types import RangesRequest
 from seatrial.codec import encode
-from seatrial.errors import UserError
 from seatrial.quantize import bakeoff
-from seatrial.quantize.schemes import candidate_name, scheme
-from seatrial.quantize.types import InsertRequest, Score, ScoreRequest
+from seatrial.quantize.types import Score, ScoreRequest
 from seatrial.report import rows
+from seatrial.trial.candidates import Candidate, Made, Tables, plain, structural
 from seatrial.trial.child import SubsetRequest
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
     from seatrial.trial.targets import TargetState
-
-CORE = "core"
-
-
-@dataclasses.dataclass
-class Made:
-    """A portable Q/DQ model, or why there is none; ``table`` holds the core's ranges."""
-
-    ref: r.Ref | None
-    method: str = ""
-    float_nodes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    fault: r.Fault | None = None
-    why_not: str = ""
-    table: r.Ref | None = None
-
-
-@dataclasses.dataclass
-class Candidate:
-    """One way to get a portable Q/DQ model.
-
-    Attributes:
-        make: makes it from a calibration store.
-    """
-
-    name: str
-    source: str
-    scheme: str
-    make: Callable[[r.Ref], Made]
-    made: Made | None = None
-    score: Score | None = None
-    fault: r.Fault | None = None
-    chosen: bool = False
-    reason: str = ""
 
 
 @dataclasses.dataclass
@@ -129,68 +93,13 @@ def bake_off(
         if dialect is not None:
             wanted.setdefault(dialect, []).append(state)
     found = {}
+    tables = Tables(trial)
     for dialect, states in wanted.items():
-        candidates = [core_candidate(trial, dialect)]
+        candidates = plain(tables, dialect)
         if vendors:
             candidates += _vendor_candidates(trial, states)
-        found[dialect] = _judge(trial, Portable(dialect, candidates), data)
+        found[dialect] = _judge(trial, Portable(dialect, candidates), data, tables)
     return found
-
-
-def core_candidate(trial: Trial, dialect: r.QdqDialect) -> Candidate:
-    """The core's own: exact min-max ranges, Q/DQ pairs in the dialect."""
-    ranges: dict[str, Made | r.Ref] = {}
-
-    def make(store: r.Ref) -> Made:
-        if store.sha256 not in ranges:
-            ranges[store.sha256] = measure_ranges(trial, store)
-        table = ranges[store.sha256]
-        if isinstance(table, Made):
-            return table
-        made = insert(trial, InsertRequest(model=trial.model.ref, ranges=table, dialect=dialect))
-        return dataclasses.replace(made, table=table)
-
-    return Candidate(candidate_name("minmax", dialect), CORE, f"minmax-{scheme(dialect)}", make)
-
-
-def measure_ranges(trial: Trial, store: r.Ref) -> Made | r.Ref:
-    """The calibration table of the float model over a store, or why there is none."""
-    request = RangesRequest(model=trial.model.ref, samples=store)
-    outcome = trial.runner.task(
-        "seatrial.calibration.child:ranges",
-        request,
-        refs=[trial.model.ref, store],
-        limits=trial.limits(timeout_s=1800),
-    )
-    if outcome.result is None:
-        return Made(None, fault=outcome.fault)
-    return trial.runner.adopt(outcome, outcome.result.artifact)
-
-
-def insert(trial: Trial, request: InsertRequest, *, timeout_s: float = 0.0) -> Made:
-    """Run the core's Q/DQ insertion; a model that it refuses is no fault and no end."""
-    refs = [request.model, *([request.ranges] if request.ranges else [])]
-    try:
-        outcome = trial.runner.task(
-            "seatrial.quantize.child:insert",
-            request,
-            refs=refs,
-            limits=trial.limits(timeout_s=timeout_s),
-        )
-    except UserError as error:
-        return Made(None, why_not=error.line())
-    result = outcome.result
-    if result is None:
-        return Made(None, fault=outcome.fault)
-    if result.artifact is None:
-        reason = "; ".join(result.notes) or "no node of this model can be quantised"
-        return Made(None, method=result.method, why_not=reason)
-    return Made(
-        trial.runner.adopt(outcome, result.artifact),
-        method=result.method,
-        float_nodes=tuple(n.node for n in result.float_nodes),
-        notes=result.notes,
-    )
 
 
 def _vendor_candidates(trial: Trial, states: list[TargetState]) -> list[Candidate]:
@@ -232,22 +141,13 @@ def _vendor(trial: Trial, state: TargetState, recipe: str) -> Callable[[r.Ref], 
     return make
 
 
-def _judge(trial: Trial, portable: Portable, data: Split) -> Portable:
+def _judge(trial: Trial, portable: Portable, data: Split, tables: Tables) -> Portable:
     """Make all candidates on the fitting part, score them on the rest, make the winner again."""
-    for number, candidate in enumerate(portable.candidates):
-        if number and trial.clock.left_s < trial.clock.reserve_s:
-            candidate.reason = "not tried: the time budget was spent"
-            continue
-        trial.progress("quantize", candidate.name, number / len(portable.candidates))
-        candidate.made = candidate.make(data.fit)
-        candidate.fault = candidate.made.fault
-        candidate.reason = candidate.made.why_not
-        if candidate.made.ref is not None:
-            _score(trial, candidate, data)
-    entries = [
-        bakeoff.Entry(name=c.name, score=c.score, fault=c.fault.reason if c.fault else c.reason)
-        for c in portable.candidates
-    ]
+    _try(trial, portable.candidates, data)
+    more = structural(tables, portable.dialect, portable.candidates)
+    portable.candidates += more
+    _try(trial, more, data, always=0)
+    entries = [c.entry() for c in portable.candidates]
     choice = bakeoff.choose(entries)
     for candidate in portable.candidates:
         candidate.reason = choice.reasons.get(candidate.name, candidate.reason)
@@ -263,6 +163,20 @@ def _judge(trial: Trial, portable: Portable, data: Split) -> Portable:
         if again.ref is not None:
             portable.chosen = again
     return portable
+
+
+def _try(trial: Trial, candidates: list[Candidate], data: Split, *, always: int = 1) -> None:
+    """Make and score candidates; beyond the first ``always`` only while there is time."""
+    for number, candidate in enumerate(candidates):
+        if number >= always and trial.clock.left_s < trial.clock.reserve_s:
+            candidate.reason = "not tried: the time budget was spent"
+            continue
+        trial.progress("quantize", candidate.name, number / len(candidates))
+        candidate.made = candidate.make(data.fit)
+        candidate.fault = candidate.made.fault
+        candidate.reason = candidate.made.why_not
+        if candidate.made.ref is not None:
+            _score(trial, candidate, data)
 
 
 def _score(trial: Trial, candidate: Candidate, data: Split) -> None:

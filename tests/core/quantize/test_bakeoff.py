@@ -83,9 +83,12 @@ def test_other_outputs_are_judged_by_their_error() -> None:
 
 def test_one_candidate_per_distinct_dialect() -> None:
     symmetric = QdqDialect(activations="int8", symmetric=True, bias="float")
-    found = core_candidates([QdqDialect(), symmetric, QdqDialect()])
+    found = core_candidates([QdqDialect(), symmetric, QdqDialect()], ["minmax"])
     assert list(found) == ["core:minmax-u8-perchannel", "core:minmax-s8sym-perchannel-floatbias"]
     assert found["core:minmax-u8-perchannel"] == ("minmax", QdqDialect())
+    assert [m for m, _ in core_candidates([QdqDialect()]).values()] == [
+        "minmax", "percentile-99.99", "mse"
+    ]  # fmt: skip
     kinds = [QdqDialect(**{k: v}) for k, v in [
         ("per_channel", False), ("reduce_range", True), ("weights", "uint8"), ("symmetric", True)
     ]]  # fmt: skip
