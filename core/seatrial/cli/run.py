@@ -6,9 +6,6 @@ from argparse import ArgumentParser, Namespace, _SubParsersAction
 
 from . import flags, output, progress
 
-#: Where the report goes when nobody says.
-OUT = "trial"
-
 
 def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     """Add the command."""
@@ -33,7 +30,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         help="go on without real data; at best NOT PROVEN",
     )
     parser.add_argument(
-        "-o", "--out", default=OUT, metavar="DIR", help=f"output folder (default {OUT})"
+        "-o", "--out", default="", metavar="DIR", help="output folder (default MODEL-trial)"
     )
     flags.targets(parser)
     flags.config(parser)

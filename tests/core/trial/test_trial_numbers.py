@@ -107,3 +107,14 @@ def test_quantize_wrote_what_it_reports(quantized):
     content = (quantized / "out.onnx").read_bytes()
     assert (file["role"], file["bytes"]) == ("int8-model", len(content))
     assert file["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.xfail(
+    reason="the winner is made again on all calibration data and its row keeps the first digest",
+    strict=True,
+)
+def test_the_chosen_candidate_is_the_model_that_went_forward(trial):
+    ran = trial("ship")
+    (chosen,) = [c for c in ran.report["candidates"] if c["chosen"]]
+    (portable,) = ran.rungs("onnx-int8")
+    assert chosen["sha256"] == portable["artifact"]
