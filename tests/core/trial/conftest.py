@@ -190,7 +190,7 @@ def _catalogue() -> dict[str, tuple[str, dict[str, str]]]:
         "agreement": f"run {{shelf}}/fixed.onnx {blind} {quick} --accept-agreement 90",
         "few": f"run {{shelf}}/two.onnx {two} {quick} -b sly:liar -b sly:unable",
         "overlap": f"run {{shelf}}/digits.onnx {own} {quick} --max-drop 50",
-        "tree": f"run {{shelf}}/tree.onnx {ort} --config tree.toml -q",
+        "tree": f"run {{shelf}}/tree.onnx {ort} --config tree.toml -q {limits}",
         "plain": f"run {{shelf}}/plain.onnx --test {{shelf}}/test.npz[0:256] {quick}",
         "qdq": f"run {{quantized}}/out.onnx --test {{shelf}}/test.npz[0:256] {quick}",
         "custom": f"check {{shelf}}/custom.onnx {ort} -b openvino:CPU -o out",
