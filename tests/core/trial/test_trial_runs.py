@@ -324,7 +324,7 @@ def test_a_static_table_that_raises_is_a_fault_and_no_more(trial):
 def test_limits_from_flags_are_asked(trial):
     report = trial("tree").report
     assert report["sla"]["max_latency"] == {"quantile": "p99", "ms": 60_000.0}
-    assert report["sla"]["max_memory_mb"] == 8000
+    assert report["sla"]["max_memory_mb"] == 8192
     (target,) = [t for t in report["targets"] if t["decides"]]
     assert target["answers"]["fast"] == "SHIP"
     # Fewer calls do not bound a p99 from above.
