@@ -25,6 +25,10 @@ from ._placement import Placed, placed
 from ._refusals import Refusals, model_finding, refusals
 from ._targets import Provider, provider
 
+#: Nodes of a model up to which each is followed through the optimiser; beyond it that takes
+#: longer than creating the session itself, and the verdict would wait for its explanation.
+FOLLOWED = 20_000
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -124,7 +128,13 @@ def _accepted(
 ) -> CompileReport:
     entry, files = ready.copy(job.out)
     artifact: Artifact = _model.artifact(session, entry, files)
-    result, seen = inspect(ready, setup, session, job.scratch)
+    listed = list(_model.nodes(ready.model.graph)) if ready.model is not None else []
+    seen = None
+    if len(listed) > FOLLOWED:
+        note = f"{len(listed)} nodes are too many to follow through the optimiser"
+        result = placed(session, listed, setup.provider, by_mark=False, notes=(note,))
+    else:
+        result, seen = inspect(ready, setup, session, job.scratch)
     findings = list(result.findings)
     notes = list(result.notes)
     if seen is not None:

@@ -44,15 +44,19 @@ def check_float(
     """
     ref = trial.model.ref
     request = _request(trial, state, ref, "fp32", shapes)
+    outcome = None
+    # The compiler first: what it says is evidence, so the table gets the time that it leaves.
+    if state.usable:
+        left = _left(clock)
+        outcome = trial.call(state, "seatrial_compile_check", request, [ref], timeout_s=left)
+        trial.blame(state, outcome.fault)
+        outcome = _honest(outcome)
     static = _static(trial, state, request, clock)
     state.facts["claimed"] = built.claimed(static)
     state.facts["columns"] = {"fp32": None, "int8": None}
     state.facts["findings"] = []
-    if not state.usable:
+    if outcome is None:
         return
-    outcome = trial.call(state, "seatrial_compile_check", request, [ref], timeout_s=_left(clock))
-    trial.blame(state, outcome.fault)
-    outcome = _honest(outcome)
     report = outcome.result
     _add(state, "fp32", report.findings if report else ())
     _add(state, "fp32", built.disagreements(static, report))

@@ -44,6 +44,14 @@ def test_all_three_unknown_operators_are_named(desk, make_model):
     assert report.artifact is None
 
 
+def test_a_model_too_large_to_follow_keeps_its_verdict(desk, make_convnet, monkeypatch) -> None:
+    monkeypatch.setattr("seatrial_onnxruntime._compile.FOLLOWED", 8)
+    report = desk.check(make_convnet())
+    assert (report.verdict, report.depth) == (Verdict.SUPPORTED, Depth.ARTEFACT)
+    assert {p.placement for p in report.placements} == {Placement.TARGET}
+    assert report.notes == ("9 nodes are too many to follow through the optimiser",)
+
+
 def test_domain_that_is_not_imported(desk, make_model):
     nodes = [n("A", ["x"], ["a"], domain="acme"), n("B", ["a"], ["y"], domain="acme")]
     report = desk.check(make_model(nodes, [("x", F, [2])], [("y", F, [2])]))

@@ -32,7 +32,9 @@ def seatrial_check_static(request, job):
 @hookimpl
 def seatrial_compile_check(request, job):
     {compile}
-    return r.CompileReport(verdict=r.Verdict.SUPPORTED, depth=r.Depth.MAP)
+    (job.out / "made.bin").write_bytes(b"made")
+    made = r.Artifact(format="sick", entry="made.bin", files=("made.bin",))
+    return r.CompileReport(verdict=r.Verdict.SUPPORTED, depth=r.Depth.ARTEFACT, artifact=made)
 """
 
 
