@@ -46,11 +46,11 @@ def _far(kl: float | None, errors: tuple[float, ...]) -> bool:
     return bool(errors) and not math.fsum(errors) / len(errors) <= ERROR_FINE
 
 
-def closest(entries: Iterable[Entry]) -> str:
-    """Name of the entry with the least mean loss, ``""`` when none has one."""
+def closest(entries: Iterable[Entry]) -> list[str]:
+    """Names of the entries that can be used, the least mean loss first."""
     means = {}
     for entry in entries:
         score = entry.score
         if score is not None and score.losses and not score.nonfinite:
             means[entry.name] = math.fsum(score.losses) / len(score.losses)
-    return min(means, key=lambda name: means[name], default="")
+    return sorted(means, key=lambda name: means[name])

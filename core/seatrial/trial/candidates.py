@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 CORE = "core"
 
+#: How many of the closest plain candidates a structural recipe is tried on.
+BASES = 2
+
 
 @dataclasses.dataclass
 class Made:
@@ -108,12 +111,14 @@ def structural(
     labels = depthwise(tables.trial.model.facts)
     if not labels or not recipe.calls_for_structure(c.entry() for c in tried):
         return []
-    own = {c.name: c.method for c in tried if c.source == CORE}
-    method = own.get(recipe.closest(c.entry() for c in tried if c.source == CORE), "")
-    if not method:
-        return []
-    name = candidate_name(method, dialect, recipe.DEPTHWISE_FLOAT)
-    return [_candidate(tables, dialect, name, method, keep_float=labels)]
+    own = [c for c in tried if c.source == CORE]
+    methods = {c.name: c.method for c in own}
+    found = []
+    for plain_name in recipe.closest(c.entry() for c in own)[:BASES]:
+        method = methods[plain_name]
+        name = candidate_name(method, dialect, recipe.DEPTHWISE_FLOAT)
+        found.append(_candidate(tables, dialect, name, method, keep_float=labels))
+    return found
 
 
 def _candidate(

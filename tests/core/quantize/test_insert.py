@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from seatrial.calibration.child import ranges
+from seatrial.calibration.choose import chosen
 from seatrial.calibration.table import load
-from seatrial.calibration.types import RangesRequest
+from seatrial.calibration.types import METHODS, RangesRequest
 from seatrial.errors import UserError
 from seatrial.quantize.child import insert
 from seatrial.quantize.scales import (
@@ -24,6 +25,7 @@ from seatrial.quantize.scales import (
     quantize_weight,
     weight_scale,
 )
+from seatrial.quantize.schemes import scheme
 from seatrial.quantize.types import InsertRequest
 from seatrial.reference import open_model, optimised
 from seatrial.results import QdqDialect
@@ -459,3 +461,35 @@ def test_weights_beyond_one_file_go_beside_it(
     x = np.random.default_rng(1).uniform(-1, 1, size=(1, 64)).astype(np.float32)
     got = run(job.out / result.artifact.entry, {"x": x})
     np.testing.assert_allclose(got, run(proto, {"x": x}), atol=0.5)
+
+
+def test_one_table_serves_every_method(model: Any, job: LocalJob, store: Any) -> None:
+    """The scale of the input follows the method; symmetric dialects choose for themselves."""
+    rng = np.random.default_rng(0)
+    proto = model([node("Conv", ["x", "w"], ["y"], name="c")], {"x": ["N", 3, 16, 16]}, ["y"],
+                  {"w": rng.normal(size=(4, 3, 3, 3)).astype(np.float32)})  # fmt: skip
+    x = rng.standard_t(3, size=(20, 3, 16, 16)).astype(np.float32)
+    path = job.scratch / "float.onnx"
+    onnx.save_model(proto, path)
+    ref = job.add(path)
+    request = RangesRequest(model=ref, samples=job.add(store({"x": x})), statistics="sampled")
+    table = job.adopt(ranges(request, job).artifact)
+    whole = load(job.path(table))
+    steps = {}
+    for method in METHODS:
+        for dialect in (U8, S8):
+            result = quantised(ref, table, job, dialect, method=method)
+            assert result.method == f"core:{method}-{scheme(dialect)}"
+            written = onnx.load(job.out / result.artifact.entry)
+            first = next(n for n in written.graph.node if n.input[0] == "x")
+            constants = {t.name: numpy_helper.to_array(t) for t in written.graph.initializer}
+            found = chosen(whole, method, symmetric=dialect.symmetric)["x"]
+            assert constants[first.input[1]] == activation_scale(*found, dialect).scale
+            steps[method, dialect.symmetric] = float(constants[first.input[1]])
+    assert steps["percentile-99.9", False] < steps["percentile-99.999", False]
+    assert steps["mse", False] < steps["minmax", False]
+    with pytest.raises(UserError, match="magic"):
+        quantised(ref, table, job, U8, method="magic")
+    bare = job.adopt(ranges(RangesRequest(model=ref, samples=request.samples), job).artifact)
+    with pytest.raises(UserError, match="mse needs histograms"):
+        quantised(ref, bare, job, U8, method="mse")

@@ -1,0 +1,125 @@
+"""The core's candidates for a net that per-tensor activations break: children and runtime real."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from seatrial import config, intake
+from seatrial import results as r
+from seatrial.options import JobOptions, NoProgress
+from seatrial.quantize.recipe import DEPTHWISE_FLOAT, KL_FINE
+from seatrial.registry import Plugin
+from seatrial.samples import StoreWriter
+from seatrial.trial import quantise
+from seatrial.trial.context import Trial
+from seatrial.trial.targets import TargetState
+
+CHANNELS, SIZE, COUNT = 16, 12, 80
+
+
+def depthwise_net(path: Path, spread: float) -> None:
+    """Normalisation after ReLU makes channels of unequal size, a depthwise one evens them out.
+
+    Args:
+        path: where to write.
+        spread: of the channels' sizes; 1 gives a net that INT8 does not hurt.
+    """
+    rng = np.random.default_rng(0)
+    size = np.geomspace(1, spread, CHANNELS)
+    weights = {
+        "first": np.eye(CHANNELS)[:, :, None, None] + 0.1,
+        "scale": size,
+        "zero": np.zeros(CHANNELS),
+        "one": np.ones(CHANNELS),
+        "depth": rng.normal(size=(CHANNELS, 1, 3, 3)) / size[:, None, None, None],
+        "point": rng.normal(size=(10, CHANNELS, 1, 1)),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "first"], ["f"], name="first"),
+        node("Relu", ["f"], ["h"], name="relu0"),
+        node("BatchNormalization", ["h", "scale", "zero", "zero", "one"], ["g"], name="norm"),
+        node("Conv", ["g", "depth"], ["d"], name="depth", group=CHANNELS, pads=[1] * 4),
+        node("Relu", ["d"], ["r"], name="relu"),
+        node("Conv", ["r", "point"], ["p"], name="point"),
+        node("GlobalAveragePool", ["p"], ["a"], name="pool"),
+        node("Flatten", ["a"], ["y"], name="flat"),
+    ]
+    shape = ["N", CHANNELS, SIZE, SIZE]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 10])],
+        [numpy_helper.from_array(v.astype(np.float32), n) for n, v in weights.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[Trial]:
+    with Trial(
+        "quantize", tmp_path, jobs=JobOptions(), config=config.load(), progress=NoProgress()
+    ) as made:
+        yield made
+
+
+def bake_off(trial: Trial, spread: float) -> quantise.Portable:
+    path = trial.out / "net.onnx"
+    depthwise_net(path, spread)
+    trial.admitted = intake.admit(path, trial.workspace)
+    folder = trial.out / "samples"
+    folder.mkdir()
+    writer = StoreWriter(folder, COUNT)
+    rng = np.random.default_rng(1)
+    for _ in range(COUNT):
+        means = rng.normal(size=(CHANNELS, 1, 1)) * 2
+        noise = rng.normal(size=(CHANNELS, SIZE, SIZE))
+        writer.add({"x": (means + noise).astype(np.float32)})
+    samples = [{"id": str(i), "sha256": ""} for i in range(COUNT)]
+    files = writer.close(samples)
+    store = trial.workspace.add({name: folder / name for name in files}, "")
+    target = r.Target(
+        id="t",
+        title="t",
+        device="CPU",
+        kind=r.TargetKind.DEVICE,
+        rules=r.InputRules(qdq=r.QdqDialect()),
+    )
+    state = TargetState("none:t", Plugin(id="none", value="none", dist="", version=""))
+    state.target = target
+    data = quantise.split(trial, store, tuple(str(i) for i in range(COUNT)))
+    return quantise.bake_off(trial, [state], data, vendors=False)[r.QdqDialect()]
+
+
+def test_depthwise_convolutions_stay_float_where_nothing_else_helps(trial: Trial) -> None:
+    found = bake_off(trial, spread=3000.0)
+    names = [c.name for c in found.candidates]
+    plain = ["minmax", "percentile-99.99", "mse"]
+    assert names[:3] == [f"core:{m}-u8-perchannel" for m in plain]
+    assert all(c.score is not None and c.score.kl > KL_FINE for c in found.candidates[:3])
+    assert len(names) == 5
+    assert all(n.endswith(f"+{DEPTHWISE_FLOAT}") for n in names[3:])
+    (winner,) = [c for c in found.candidates if c.chosen]
+    assert winner.name in names[3:]
+    assert winner.score is not None
+    assert winner.score.kl < min(c.score.kl for c in found.candidates[:3] if c.score) / 10
+    assert found.chosen is not None
+    assert "depth" in found.chosen.float_nodes
+    assert "point" not in found.chosen.float_nodes
+    # One table per store: of the fitting part for all candidates, of the whole for the winner.
+    tables = {c.made.table for c in found.candidates if c.made}
+    assert len(tables) == 1
+    assert found.chosen.table not in tables
+
+
+def test_a_net_that_int8_does_not_hurt_is_left_alone(trial: Trial) -> None:
+    found = bake_off(trial, spread=1.0)
+    assert len(found.candidates) == 3
+    assert found.chosen is not None
+    assert "depth" not in found.chosen.float_nodes
