@@ -195,6 +195,7 @@ class ExportOptions:
         opset: asked for; ``None``: from the targets' ranges.
         routes: exporters to try; empty: all.
         translations: ``MODULE:TABLE`` of custom operator translations.
+        recipes: changes of the exported graph, in order, see :mod:`seatrial.export.recipes`.
         samples: how many at most.
     """
 
@@ -208,6 +209,7 @@ class ExportOptions:
     opset: int | None = None
     routes: tuple[str, ...] = ()
     translations: str = ""
+    recipes: tuple[str, ...] = ()
     samples: int | None = None
     targets: tuple[str, ...] = ()
     all_targets: bool = False

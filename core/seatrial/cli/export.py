@@ -49,6 +49,14 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument(
         "--translations", default="", metavar="MODULE:TABLE", help="custom operators to ONNX"
     )
+    parser.add_argument(
+        "--recipe",
+        dest="recipes",
+        action="append",
+        default=[],
+        metavar="RECIPE",
+        help="change the graph: opset:N, static, fold, decompose:OP,OP; kept only if proven equal",
+    )
     parser.add_argument("--seed", metavar="N", help="of everything random (default 0)")
     flags.targets(parser)
     flags.config(parser)
@@ -73,6 +81,7 @@ def run(args: Namespace) -> int:
         opset=flags.whole(args, "opset", low=1),
         routes=tuple(args.routes),
         translations=args.translations,
+        recipes=tuple(args.recipes),
         samples=flags.whole(args, "samples", low=1),
         targets=tuple(args.targets),
         all_targets=args.all_targets,

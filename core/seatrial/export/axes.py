@@ -27,13 +27,17 @@ BATCHES = (2, 3)
 MOST = 28
 
 
-def plan(shapes: Shapes, *, batch_axis: bool = True) -> tuple[Variant, ...]:
+def plan(
+    shapes: Shapes, asked: Mapping[str, Sequence[int]], *, batch_axis: bool = True
+) -> tuple[Variant, ...]:
     """Two other sizes for every axis, alone and together with those of its size.
 
     Args:
         shapes: of the inputs, batch axis included.
+        asked: axes that should be free, by input: variants of nothing else are kept.
         batch_axis: whether axis 0 counts samples.
     """
+    free = {f"{n}:{a}" for n, chosen in asked.items() for a in chosen}
     found: list[Variant] = []
     first = 1 if batch_axis else 0
     if batch_axis:
@@ -45,7 +49,7 @@ def plan(shapes: Shapes, *, batch_axis: bool = True) -> tuple[Variant, ...]:
         group = [(n, a) for n, a in axes if shapes[n][a] == size]
         if len(group) > 1:
             found += [_changed(shapes, group, s) for s in _others(size)]
-    return tuple(found[:MOST])
+    return tuple(dataclasses.replace(v, kept=set(v.axes) <= free) for v in found[:MOST])
 
 
 def _others(size: int) -> tuple[int, ...]:
@@ -62,13 +66,10 @@ def _changed(shapes: Shapes, axes: Sequence[tuple[str, int]], size: int) -> Vari
     return Variant(label=label, axes=tuple(f"{n}:{a}" for n, a in axes), sizes=sizes)
 
 
-def covered(
-    variants: Sequence[Variant], runs: Sequence[VariantRun], asked: Mapping[str, Sequence[int]]
-) -> tuple[VariantRun, ...]:
-    """The runs, of which only those stay ``ok`` that change nothing but axes asked to be free."""
-    free = {f"{n}:{a}" for n, axes in asked.items() for a in axes}
+def covered(variants: Sequence[Variant], runs: Sequence[VariantRun]) -> tuple[VariantRun, ...]:
+    """The runs, of which only those stay ``ok`` whose tensors were kept."""
     return tuple(
-        dataclasses.replace(run, ok=run.ok and set(variant.axes) <= free)
+        dataclasses.replace(run, ok=run.ok and variant.kept)
         for variant, run in zip(variants, runs, strict=True)
     )
 
@@ -96,7 +97,7 @@ def judge(
         for axis, size in enumerate(shape):
             key = f"{name}:{axis}"
             mine = [(v, x) for v, x in zip(variants, runs, strict=True) if key in v.axes]
-            within = [(v, x) for v, x in mine if set(v.axes) <= free]
+            within = [(v, x) for v, x in mine if v.kept]
             status, evidence, run = _status(mine, within, by_label if key in free else None)
             facts.append(
                 AxisFact(

@@ -13,8 +13,8 @@ from typing import Any
 
 from seatrial.export.records import (
     DYNAMO,
-    DivergeRequest,
     Divergence,
+    DivergeRequest,
     GraphRequest,
     Tapped,
     TapRequest,
@@ -54,7 +54,7 @@ def taps(request: TapRequest, job: Job) -> Tapped:
     """The module's inner tensors for one sample, those that the exported model names alike."""
     import numpy as np
 
-    from seatrial.export.child import quiet
+    from seatrial.export.module_run import quiet
     from seatrial.export.torch_module import array, build
 
     samples = Samples(job.path(request.export.samples))
@@ -163,7 +163,7 @@ def diverge(request: DivergeRequest, job: Job) -> Divergence:
 
 
 def _error(expected: Any, got: Any) -> float:
-    from seatrial.export.child import difference
+    from seatrial.export.steady import difference
 
     return min(difference(expected, got), 1e30)
 

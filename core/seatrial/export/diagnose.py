@@ -12,8 +12,8 @@ from seatrial.export.watch import Place, is_user_file
 
 _NO_FUNCTION = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 _UNSUPPORTED = re.compile(
-    r"(?:exporting the operator|ONNX export failed on an operator with unrecognized namespace) '?([\w:]+)",
-    re.I,
+    r"(?:exporting the operator|failed on an operator with unrecognized namespace) '?([\w:]+)",
+    re.IGNORECASE,
 )
 _FAKE = re.compile(
     r"([\w]+)(?:::|\.)([\w]+)[^\n]{0,80}?(?:fake impl|meta kernel|FakeTensor|Meta)", re.I
@@ -62,31 +62,34 @@ def explain(error: BaseException, route: str, module: Any, program: Any = None) 
     if kinds & {"GuardOnDataDependentSymNode", "DataDependentOutputException"} or (
         "data-dependent" in text and not op
     ):
-        return _problem(route, place, "data-dependent-control-flow", _BRANCHES, "", _BRANCH)
+        return _problem(route, place, "data-dependent-control-flow", _BRANCHES, advice=_BRANCH)
     if op:
         custom = not op.startswith(("aten::", "prims::", "prim::"))
         code = "custom-operator" if custom else "unsupported-operator"
         advice = ADVICE.get(op, _CUSTOM if custom else "write it with other operators")
-        return _problem(route, place, code, f"{op} has no ONNX form in this exporter", op, advice)
+        text = f"{op} has no ONNX form in this exporter"
+        return _problem(route, place, code, text, op=op, advice=advice)
     if kinds & {"UnsupportedOperatorException"} or "fake impl" in text or "Meta" in text:
         match = _FAKE.search(text)
         op = f"{match[1]}::{match[2]}" if match else ""
         advice = f"register a fake implementation (torch.library.register_fake); {_CUSTOM}"
         reason = f"{op or 'an operator'} says nothing of its output's shape"
-        return _problem(route, place, "custom-operator", reason, op, advice)
+        return _problem(route, place, "custom-operator", reason, op=op, advice=advice)
     if kinds & {"ConstraintViolationError", "UserError"} and "Constraint" in text:
         return _problem(
-            route, place, "constrained-shape", _first(texts, "Constraint"), "", "see the axes"
+            route, place, "constrained-shape", _first(texts, "Constraint"), advice="see the axes"
         )
     first = next((t for t in texts if t.strip()), type(error).__name__)
     line = f"{type(error).__name__}: {' '.join(first.split())}"[:300]
-    return _problem(route, place, "export-failed", line, "", "")
+    return _problem(route, place, "export-failed", line)
 
 
 _BRANCHES = "Python decides here by a tensor's value, which differs from sample to sample"
 
 
-def _problem(route: str, place: Place, code: str, text: str, op: str, advice: str) -> Problem:
+def _problem(
+    route: str, place: Place, code: str, text: str, *, op: str = "", advice: str = ""
+) -> Problem:
     return Problem(
         code=code,
         level=ERROR,

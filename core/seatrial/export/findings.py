@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,16 @@ from seatrial.export.watch import Event, Place, Trace, first_difference, is_cust
 
 #: Difference over scale between two passes that only the order of a sum can make.
 REORDERED = 1e-6
+
+#: Operators that need not leave a node in a graph.
+_SILENT = tuple(
+    f"aten.{name}."
+    for name in (
+        *("view", "_unsafe_view", "detach", "alias", "clone", "t", "expand", "empty", "zeros"),
+        *("ones", "arange", "full", "lift_fresh", "scalar_tensor", "_to_copy", "select", "slice"),
+        *("unsqueeze", "squeeze", "permute", "transpose", "linspace", "_local_scalar_dense"),
+    )
+)
 
 
 def training(built: Built, location: str) -> Iterator[Problem]:
@@ -44,7 +54,7 @@ def training(built: Built, location: str) -> Iterator[Problem]:
             yield Problem(
                 code="training-mode",
                 level=ERROR,
-                text=f"{type(part).__name__} {name or 'itself'} stays in training mode after eval()",
+                text=f"{type(part).__name__} {name or 'itself'} stays in training mode after eval",
                 file=file,
                 line=line,
                 module=name,
@@ -57,16 +67,16 @@ def _mode_matters(part: Any) -> bool:
     """Whether a module computes something else in training mode."""
     from torch import nn
 
-    if isinstance(part, nn.modules.dropout._DropoutNd):
-        return bool(part.p > 0)
-    if isinstance(part, nn.modules.batchnorm._NormBase):
-        return bool(part.track_running_stats)
-    if isinstance(part, nn.RNNBase):
-        return bool(part.dropout > 0 and part.num_layers > 1)
-    if isinstance(part, nn.MultiheadAttention):
-        return bool(part.dropout > 0)
-    if isinstance(part, nn.RReLU):
-        return True
+    rules: tuple[tuple[Any, Callable[[Any], bool]], ...] = (
+        (nn.modules.dropout._DropoutNd, lambda m: m.p > 0),
+        (nn.modules.batchnorm._NormBase, lambda m: m.track_running_stats),
+        (nn.RNNBase, lambda m: m.dropout > 0 and m.num_layers > 1),
+        (nn.MultiheadAttention, lambda m: m.dropout > 0),
+        (nn.RReLU, lambda m: True),
+    )
+    for kind, rule in rules:
+        if isinstance(part, kind):
+            return bool(rule(part))
     try:
         forward = type(part).forward
         return is_user_file(inspect.getfile(forward)) and ".training" in inspect.getsource(forward)
@@ -106,6 +116,12 @@ def escapes(trace: Trace) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"{e.place.file}:{e.place.line}" for e in found))
 
 
+def lines(trace: Trace) -> tuple[str, ...]:
+    """Lines that computed something, in order; copies and views leave no node in a graph."""
+    found = [e for e in trace.of("op") if e.place.file and not e.name.startswith(_SILENT)]
+    return tuple(dict.fromkeys(f"{e.place.file}:{e.place.line}" for e in found))
+
+
 def watched(first: Trace, second: Trace, *, varies: float) -> Iterator[Problem]:
     """Problems of two watched passes over one sample.
 
@@ -131,16 +147,22 @@ def _outcome(trace: Trace) -> float:
 def _each(first: Trace, second: Trace, stateful: bool) -> Iterator[Problem]:
     if stateful:
         yield from _unsteady(first, second)
+    repeated = {(e.kind, e.name) for e in first.events}
     for event in second.events:
-        yield from _one(event, stateful)
+        yield from _one(event, stateful, always=(event.kind, event.name) in repeated)
+    known = {(e.kind, e.name, e.place) for e in second.events}
+    for event in first.of("set", "write"):
+        if (event.kind, event.name, event.place) not in known:
+            yield from _one(event, stateful, always=False)
 
 
 def _unsteady(first: Trace, second: Trace) -> Iterator[Problem]:
     """Two calls with one input gave two outputs: name the operator where they part."""
     event = first_difference(first, second)
-    random = event is not None and "nondeterministic_seeded" in event.tags
-    place = event.place if event is not None else _suspect(second)
-    what = f"; they part at {_plain(event.name)}" if event is not None else ""
+    draws = second.of("draw")
+    random = bool(draws) or (event is not None and "nondeterministic_seeded" in event.tags)
+    place = event.place if event is not None else _suspect(first, second)
+    what = f"; they part at {plain(event.name)}" if event is not None else ""
     yield Problem(
         code="non-determinism" if random else "hidden-state",
         level=ERROR,
@@ -148,18 +170,18 @@ def _unsteady(first: Trace, second: Trace) -> Iterator[Problem]:
         file=place.file,
         line=place.line,
         module=place.module,
-        op=_plain(event.name) if event is not None else "",
+        op=plain(event.name) if event is not None else "",
         advice="remove the randomness from forward"
         if random
         else "keep state between calls as an input and an output",
     )
 
 
-def _suspect(trace: Trace) -> Place:
-    """Without a diverging operator: a write to state, if there was any, or a telling line."""
-    for event in trace.of("set", "write"):
+def _suspect(first: Trace, second: Trace) -> Place:
+    """Without a diverging operator: a draw or a write to state, else a telling line."""
+    for event in (*second.of("draw"), *first.of("set", "write"), *second.of("set", "write")):
         return event.place
-    files = dict.fromkeys(e.place.file for e in trace.of("op") if e.place.file)
+    files = dict.fromkeys(e.place.file for e in second.of("op") if e.place.file)
     for file in files:
         for line in _telling(file):
             return Place(file, line)
@@ -181,16 +203,29 @@ def _telling(file: str) -> Iterator[int]:
                 yield node.lineno
 
 
-def _one(event: Event, stateful: bool) -> Iterator[Problem]:
-    place = {"file": event.place.file, "line": event.place.line, "module": event.place.module}
-    name = _plain(event.name)
-    if event.kind == "op" and "nondeterministic_seeded" in event.tags and stateful:
+def _one(event: Event, stateful: bool, *, always: bool) -> Iterator[Problem]:
+    place: dict[str, Any] = {
+        "file": event.place.file,
+        "line": event.place.line,
+        "module": event.place.module,
+    }
+    name = plain(event.name)
+    if event.kind == "op" and "nondeterministic_seeded" in event.tags and always:
         yield Problem(
             code="non-determinism",
             level=ERROR,
             text=f"{name} draws random numbers in evaluation mode",
             op=name,
             advice="make it depend on self.training, or remove it",
+            **place,
+        )
+    if event.kind == "draw" and stateful:
+        yield Problem(
+            code="non-determinism",
+            level=ERROR,
+            text=f"{event.name} gives something else at every call",
+            op=event.name,
+            advice="draw in __init__, or feed it as an input",
             **place,
         )
     if event.kind == "op" and is_custom(event.name):
@@ -231,7 +266,7 @@ def _one(event: Event, stateful: bool) -> Iterator[Problem]:
 
 
 def _write(event: Event, place: dict[str, Any], stateful: bool) -> Problem:
-    name = _plain(event.detail)
+    name = plain(event.detail)
     to_input = event.name.startswith("input ")
     return Problem(
         code="in-place-input" if to_input else "in-place-state",
@@ -240,19 +275,6 @@ def _write(event: Event, place: dict[str, Any], stateful: bool) -> Problem:
         op=name,
         advice="use the operator without the underscore, or clone first",
         **place,
-    )
-
-
-def coupled(output: str, gap: float) -> Problem:
-    """A sample's output depends on what else is in its batch."""
-    return Problem(
-        code="batch-coupling",
-        level=ERROR,
-        text=(
-            f"output {output} of a sample changes by {gap:.2g} of its scale "
-            "with what else is in the batch"
-        ),
-        advice="normalise over the axes of a sample, not over the batch",
     )
 
 
@@ -275,7 +297,7 @@ def place_of(error: BaseException, module: Any = None) -> Place:
     return found
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """``aten.add.Tensor`` as people write it, ``aten::add``."""
     parts = name.split(".")
     return f"{parts[0]}::{parts[1]}" if len(parts) > 1 else name

@@ -168,17 +168,9 @@ class Tally:
         )
 
     def _judge(self, others_vary: bool) -> tuple[str, str]:
-        if self.misplaced:
-            return FAIL, self.misplaced
-        if self.nan:
-            return FAIL, f"{self.nan} NaN in the module's or the exported model's output"
-        if not self.elements:
-            return FAIL, "the output is empty"
-        if self.n > 1 and not self.varies["onnx"]:
-            if self.varies["torch"]:
-                return FAIL, "the exported model gives the same output for every sample"
-            if not others_vary:
-                return FAIL, "the output is the same for every sample"
+        wrong = self._wrong(others_vary)
+        if wrong:
+            return FAIL, wrong
         if self.integers:
             return self._judge_whole()
         if self.error > self.allowed:
@@ -189,6 +181,21 @@ class Tally:
                 "float32 cannot tell whether the two are equal"
             )
         return PASS, self._explain("is within")
+
+    def _wrong(self, others_vary: bool) -> str:
+        """What no tolerance excuses."""
+        if self.misplaced:
+            return self.misplaced
+        if self.nan:
+            return f"{self.nan} NaN in the module's or the exported model's output"
+        if not self.elements:
+            return "the output is empty"
+        if self.n > 1 and not self.varies["onnx"]:
+            if self.varies["torch"]:
+                return "the exported model gives the same output for every sample"
+            if not others_vary:
+                return "the output is the same for every sample"
+        return ""
 
     def _judge_whole(self) -> tuple[str, str]:
         share = self.flips / max(self.elements, 1)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from seatrial.export.origin import is_library
 from seatrial.export.records import GraphFacts, GraphNode, GraphRequest
 from seatrial.hookspecs import Job
 from seatrial.results import TensorIO, node_label
@@ -28,9 +29,11 @@ def inspect(request: GraphRequest, job: Job) -> GraphFacts:
     bodies = {(f.domain, f.name) for f in model.functions}
     flow, foreign = [], []
     needs: dict[str, int] = {}
+    lines: dict[str, None] = {}
     count = 0
     for node, label in walk(model.graph, ""):
         count += 1
+        lines.update(dict.fromkeys(f"{file}:{line}" for file, line in frames(node)))
         if node.op_type in CONTROL_FLOW and node.domain in STANDARD:
             flow.append(described(node, label))
         if node.domain not in STANDARD:
@@ -46,6 +49,7 @@ def inspect(request: GraphRequest, job: Job) -> GraphFacts:
         nodes=count,
         control_flow=tuple(flow),
         foreign=tuple(foreign),
+        lines=tuple(lines),
         needs=ordered,
         inputs=tuple(tensor(v) for v in model.graph.input if v.name not in weights),
         outputs=tuple(tensor(v) for v in model.graph.output),
@@ -79,11 +83,14 @@ def described(node: Any, label: str) -> GraphNode:
 
 def source(node: Any) -> tuple[str, int]:
     """The line of forward that a node stands for, or ``("", 0)``."""
-    from seatrial.export.origin import is_library
+    found = frames(node)
+    return found[-1] if found else ("", 0)
 
+
+def frames(node: Any) -> list[tuple[str, int]]:
+    """The user's lines on the stack when the exporter met a node, outermost first."""
     text = next((p.value for p in node.metadata_props if p.key == _STACK), "")
-    frames = [(f, int(n)) for f, n in _FRAME.findall(text) if not is_library(f)]
-    return frames[-1] if frames else ("", 0)
+    return [(f, int(n)) for f, n in _FRAME.findall(text) if not is_library(f)]
 
 
 def module_path(node: Any) -> str:

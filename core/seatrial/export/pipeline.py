@@ -3,76 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 from seatrial import results as r
-from seatrial.codec import record
 from seatrial.errors import UserError
-from seatrial.export import axes, opsets
+from seatrial.export import axes, locate
 from seatrial.export import records as er
 from seatrial.export.choice import choose
+from seatrial.export.stage import Made, Stage, Wish, export_request, fault_of, kept
 from seatrial.samples import Samples
 
 REFERENCE = "seatrial.reference:load"
 #: Samples that the gate compares at most, and those that ``describe`` of a set needs at least.
 MOST_SAMPLES, FEWEST_SAMPLES = 100, 10
-
-
-class Stage(Protocol):
-    """The part of a command that the pipeline uses; :class:`seatrial.trial.context.Trial` is one."""
-
-    runner: Any
-    workspace: Any
-    progress: Any
-
-    def limits(self, *, timeout_s: float = 0.0) -> Any:
-        """Deadline and memory of one child."""
-
-
-@record
-class Wish:
-    """What the user asked for.
-
-    Attributes:
-        spec: the module.
-        choice: the opsets to stay within.
-        dynamic: free axes by input name; empty: static.
-        routes: to try.
-        translations: ``MODULE:TABLE``.
-        synthetic: the samples are noise.
-        seed: of everything random.
-    """
-
-    spec: er.ModuleSpec
-    choice: opsets.Choice
-    dynamic: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
-    routes: tuple[str, ...] = er.ROUTES
-    translations: str = ""
-    synthetic: bool = False
-    seed: int = 0
-
-
-@dataclasses.dataclass
-class Made:
-    """Everything that was learnt, filled step by step."""
-
-    wish: Wish
-    samples: r.Ref
-    count: int
-    study: er.StudyResult | None = None
-    study_ref: r.Ref | None = None
-    attempts: list[er.Attempt] = dataclasses.field(default_factory=list)
-    divergence: er.Divergence | None = None
-    faults: list[r.Fault] = dataclasses.field(default_factory=list)
-    gate: str = er.NOT_PROVEN
-    reasons: list[str] = dataclasses.field(default_factory=list)
-
-    @property
-    def chosen(self) -> er.Attempt | None:
-        """The attempt that was kept."""
-        return next((a for a in self.attempts if a.chosen), None)
 
 
 def describe(stage: Stage, spec: er.ModuleSpec) -> er.Described | r.Fault:
@@ -85,7 +28,7 @@ def describe(stage: Stage, spec: er.ModuleSpec) -> er.Described | r.Fault:
         user=True,
     )
     found: er.Described | None = outcome.result
-    return found if found is not None else _fault(outcome.fault)
+    return found if found is not None else fault_of(outcome.fault)
 
 
 def noise(stage: Stage, inputs: Sequence[r.TensorIO], seed: int) -> tuple[r.Ref, int]:
@@ -104,7 +47,7 @@ def noise(stage: Stage, inputs: Sequence[r.TensorIO], seed: int) -> tuple[r.Ref,
     request = er.SyntheticRequest(inputs=tuple(inputs), seed=seed)
     outcome = stage.runner.task("seatrial.export.noise_child:synthetic", request)
     if outcome.result is None:
-        raise UserError("samples", _fault(outcome.fault).reason)
+        raise UserError("samples", fault_of(outcome.fault).reason)
     ref = stage.runner.adopt(outcome, outcome.result.artifact)
     return dataclasses.replace(ref, entry="samples"), outcome.result.count
 
@@ -123,7 +66,8 @@ def make(stage: Stage, wish: Wish, samples: r.Ref) -> Made:
     made.attempts = choose(made.attempts, wish.choice)
     made.gate, made.reasons = _gate(made)
     if made.gate == er.FAIL:
-        made.divergence = _divergence(stage, made)
+        made.divergence = locate.divergence(stage, made)
+        locate.left_out(made)
     return made
 
 
@@ -135,7 +79,7 @@ def _study(stage: Stage, made: Made, store: Samples) -> er.StudyResult | None:
         spec=wish.spec,
         samples=made.samples,
         indices=tuple(range(made.count)),
-        variants=axes.plan(shapes, batch_axis=store.index.get("batch_axis", True)),
+        variants=axes.plan(shapes, wish.dynamic, batch_axis=store.index.get("batch_axis", True)),
         seed=wish.seed,
     )
     outcome = stage.runner.task(
@@ -146,11 +90,22 @@ def _study(stage: Stage, made: Made, store: Samples) -> er.StudyResult | None:
         user=True,
     )
     if outcome.result is None:
-        made.faults.append(_fault(outcome.fault))
+        made.faults.append(fault_of(outcome.fault))
         return None
-    study: er.StudyResult = outcome.result
+    study: er.StudyResult = _strict(outcome.result, wish)
     made.study_ref = stage.runner.adopt(outcome, study.artifact)
     return study
+
+
+def _strict(study: er.StudyResult, wish: Wish) -> er.StudyResult:
+    """Samples that share an answer are an error where the user wants a free batch."""
+    if not any(0 in axes for axes in wish.dynamic.values()):
+        return study
+    problems = tuple(
+        dataclasses.replace(p, level=er.ERROR) if p.code == er.NO_ROWS else p
+        for p in study.problems
+    )
+    return dataclasses.replace(study, problems=problems)
 
 
 def input_shapes(store: Samples) -> dict[str, tuple[int, ...]]:
@@ -171,7 +126,7 @@ def _attempt(stage: Stage, made: Made, route: str, store: Samples) -> er.Attempt
     )
     exported: er.Exported | None = outcome.result
     if exported is None:
-        fault = _fault(outcome.fault)
+        fault = fault_of(outcome.fault)
         made.faults.append(fault)
         return er.Attempt(
             route=route,
@@ -195,29 +150,14 @@ def _attempt(stage: Stage, made: Made, route: str, store: Samples) -> er.Attempt
     return _examined(stage, made, attempt, exported, store)
 
 
-def export_request(made: Made, route: str) -> er.ExportRequest:
-    """What a route is asked for."""
-    study = made.study
-    return er.ExportRequest(
-        spec=made.wish.spec,
-        samples=made.samples,
-        route=route,
-        opset=made.wish.choice.wanted,
-        dynamic=made.wish.dynamic,
-        translations=made.wish.translations,
-        outputs=study.outputs if study else (),
-        scripted=study.scripted if study else (),
-    )
-
-
 def _examined(
     stage: Stage, made: Made, attempt: er.Attempt, exported: er.Exported, store: Samples
 ) -> er.Attempt:
     if attempt.model is None or made.study is None or made.study_ref is None:
         return attempt
     shapes = input_shapes(store)
-    plan = axes.plan(shapes, batch_axis=store.index.get("batch_axis", True))
-    graph = _task(stage, made, "graph_child:inspect", er.GraphRequest(model=attempt.model))
+    plan = axes.plan(shapes, made.wish.dynamic, batch_axis=store.index.get("batch_axis", True))
+    graph = kept(stage, made, "graph_child:inspect", er.GraphRequest(model=attempt.model))
     known = tuple(t.name for t in graph.inputs) if graph is not None else store.names
     dropped = _dropped(store.names, known)
     if not known:
@@ -231,10 +171,10 @@ def _examined(
             model=attempt.model,
             study=made.study_ref,
             variants=plan,
-            runs=axes.covered(plan, made.study.variants, made.wish.dynamic),
+            runs=axes.covered(plan, made.study.variants),
             outputs=made.study.outputs,
         )
-        given = _task(stage, made, "parity_child:replay", request)
+        given = kept(stage, made, "parity_child:replay", request)
         replays = given.replays if given is not None else ()
     facts = axes.judge(shapes, plan, made.study.variants, replays, made.wish.dynamic)
     shaped = axes.problems(facts, exported.guards)
@@ -268,16 +208,6 @@ def _dropped(fed: Sequence[str], known: Sequence[str]) -> tuple[er.Problem, ...]
     )
 
 
-def _task(stage: Stage, made: Made, name: str, request: Any) -> Any:
-    """A core task on the workspace's objects; a fault is kept and gives ``None``."""
-    outcome = stage.runner.task(
-        f"seatrial.export.{name}", request, limits=stage.limits(timeout_s=900)
-    )
-    if outcome.result is None:
-        made.faults.append(_fault(outcome.fault))
-    return outcome.result
-
-
 def _parity(
     stage: Stage, made: Made, model: r.Ref, inputs: Sequence[str]
 ) -> tuple[er.ParityResult | None, r.Fault | None]:
@@ -295,7 +225,7 @@ def _parity(
         exact=exact,
         yardstick=made.study.yardstick,
     )
-    result: er.ParityResult | None = _task(stage, made, "parity_child:compare", request)
+    result: er.ParityResult | None = kept(stage, made, "parity_child:compare", request)
     return result, None
 
 
@@ -325,12 +255,12 @@ def reference_outputs(
         REFERENCE, None, request, refs=[model, samples], limits=stage.limits(timeout_s=900)
     )
     if opened.result is None:
-        return _fault(opened.fault)
+        return fault_of(opened.fault)
     handle = opened.result
     try:
         outcome = handle.run(samples, indices, keep=True, limits=stage.limits(timeout_s=900))
         if outcome.result is None or outcome.result.outputs is None:
-            return _fault(outcome.fault)
+            return fault_of(outcome.fault)
         adopted: r.Ref = stage.runner.adopt(outcome, outcome.result.outputs)
         return adopted
     finally:
@@ -358,108 +288,3 @@ def _gate(made: Made) -> tuple[str, list[str]]:
     if gate == er.PASS and made.count < FEWEST_SAMPLES:
         return er.NOT_PROVEN, [f"{made.count} samples, at least {FEWEST_SAMPLES} are needed"]
     return gate, reasons
-
-
-def _divergence(stage: Stage, made: Made) -> er.Divergence | None:
-    """The first diverging node of the chosen model, where its numbers are wrong."""
-    chosen = made.chosen
-    if chosen is None or chosen.model is None or chosen.parity is None:
-        return None
-    worst = max(
-        (o for o in chosen.parity.outputs if o.gate == er.FAIL),
-        key=lambda o: o.max_rel if o.max_rel is not None else float("inf"),
-        default=None,
-    )
-    if worst is None or worst.constant:
-        return None
-    return bisect(
-        stage, made, chosen.model, export_request(made, chosen.route), max(worst.worst_index, 0)
-    )
-
-
-def bisect(
-    stage: Stage, made: Made, model: r.Ref, request: er.ExportRequest, index: int
-) -> er.Divergence | None:
-    """The first node of a model that leaves the module, on one sample.
-
-    Args:
-        stage: the command at work.
-        made: where faults are kept.
-        model: the exported model, by the route of ``request``.
-        request: how it was exported.
-        index: the sample.
-    """
-    known = _task(stage, made, "bisect_child:tensors_of", er.GraphRequest(model=model))
-    if known is None:
-        return None
-    outcome = stage.runner.task(
-        "seatrial.export.bisect_child:taps",
-        er.TapRequest(export=request, index=index, wanted=known.names, modules=known.modules),
-        refs=(request.samples, *request.spec.refs),
-        limits=stage.limits(timeout_s=1800),
-        user=True,
-    )
-    tapped: er.Tapped | None = outcome.result
-    if tapped is None or tapped.artifact is None:
-        if outcome.fault is not None:
-            made.faults.append(outcome.fault)
-        return None
-    compare = er.DivergeRequest(
-        model=model,
-        samples=request.samples,
-        index=index,
-        taps=stage.runner.adopt(outcome, tapped.artifact),
-        names=tapped.names,
-    )
-    found: er.Divergence | None = _task(stage, made, "bisect_child:diverge", compare)
-    return found
-
-
-def spec_of(
-    text: str, workspace: Any, *, weights: str = "", trust_pickle: bool = False
-) -> er.ModuleSpec | None:
-    """A module as typed; ``None`` when it is not one.
-
-    Args:
-        text: ``MODULE:FACTORY``, ``FILE.py:FACTORY``, a ``.pt2`` or a TorchScript archive.
-        workspace: takes the files in.
-        weights: a checkpoint.
-        trust_pickle: loading may run code.
-
-    Raises:
-        UserError: a file does not exist.
-    """
-    held = _file(workspace, weights, "--weights") if weights else None
-    name = Path(weights).name
-    suffix = Path(text).suffix.lower()
-    if suffix in (".pt2", ".ep", ".pt", ".pth", ".ts", ".torchscript"):
-        kind = er.PROGRAM if suffix in (".pt2", ".ep") else er.ARCHIVE
-        return er.ModuleSpec(
-            kind=kind, location=text, file=_file(workspace, text, text), trust_pickle=trust_pickle
-        )
-    module, colon, factory = text.rpartition(":")
-    if not colon or not module or not factory.replace(".", "_").isidentifier():
-        return None
-    if module.endswith(".py"):
-        if not Path(module).is_file():
-            raise UserError(text, "there is no such file", place=module)
-        text = f"{Path(module).absolute()}:{factory}"
-    return er.ModuleSpec(
-        kind=er.FACTORY,
-        location=text,
-        weights=held,
-        weights_name=name,
-        trust_pickle=trust_pickle,
-    )
-
-
-def _file(workspace: Any, text: str, subject: str) -> r.Ref:
-    path = Path(text)
-    if not path.is_file():
-        raise UserError(subject, "there is no such file", place=text if text != subject else "")
-    ref: r.Ref = workspace.add({path.name: path}, path.name)
-    return ref
-
-
-def _fault(fault: r.Fault | None) -> r.Fault:
-    return fault or r.Fault(kind=r.FaultKind.RAISED, stage="export", reason="gave no result")

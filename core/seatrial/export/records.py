@@ -18,6 +18,9 @@ ERROR, WARNING, INFO = "error", "warning", "info"
 
 PASS, FAIL, NOT_PROVEN = "pass", "fail", "not proven"
 
+#: Code of the problem that two samples share one answer; an error when a free batch was asked.
+NO_ROWS = "no-batch-axis"
+
 FREE, BAKED, CONSTRAINED, FIXED, UNTRIED = "free", "baked in", "constrained", "fixed", "not tried"
 
 
@@ -112,11 +115,13 @@ class Variant:
         label: ``x[2] = 48``.
         axes: the axes that this variant is about, as ``INPUT:AXIS``.
         sizes: input name -> the whole shape, batch axis included.
+        kept: the exported model will be run at this size: keep the tensors and the yardstick's.
     """
 
     label: str
     axes: tuple[str, ...]
     sizes: Mapping[str, tuple[int, ...]]
+    kept: bool = False
 
 
 @record
@@ -159,6 +164,7 @@ class StudyResult:
         yardstick: ``fp64``, ``ulp`` or ``""``.
         problems: found while watching.
         scripted: lines that read a tensor's value in Python, ``FILE:LINE``.
+        lines: lines that computed something, in order, ``FILE:LINE``.
     """
 
     artifact: Artifact
@@ -167,6 +173,7 @@ class StudyResult:
     problems: tuple[Problem, ...] = ()
     variants: tuple[VariantRun, ...] = ()
     scripted: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 @record
@@ -238,6 +245,7 @@ class GraphFacts:
         nodes: how many, subgraphs included.
         control_flow: If, Loop and Scan nodes.
         foreign: nodes of non-standard domains without a function body in the file.
+        lines: the user's lines that its nodes come from, ``FILE:LINE``; empty: the file tells none.
         needs: operator -> the opset in which its present form came, the highest first.
         inputs: as declared.
         outputs: as declared.
@@ -247,6 +255,7 @@ class GraphFacts:
     nodes: int
     control_flow: tuple[GraphNode, ...] = ()
     foreign: tuple[GraphNode, ...] = ()
+    lines: tuple[str, ...] = ()
     needs: Mapping[str, int] = field(default_factory=dict)
     inputs: tuple[TensorIO, ...] = ()
     outputs: tuple[TensorIO, ...] = ()

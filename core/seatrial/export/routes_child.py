@@ -32,7 +32,7 @@ from seatrial.samples import Samples
 EXTERNAL_BYTES = 1_500_000_000
 #: Lowest and highest opset of the TorchScript exporter.
 TORCHSCRIPT_OPSETS = (7, 20)
-_GUARD = re.compile(r"eval (Eq\(s\d+, \d+\)) \[guard added\] \(([^:()]+):(\d+) in")
+_GUARD = re.compile(r"eval (.+?) \[guard added\] \(([^:()]+):(\d+) in")
 
 
 class Failed(Exception):
@@ -118,7 +118,7 @@ def to_program(built: Built, request: ExportRequest, samples: Samples) -> Any:
                 verbose=False,
                 **names,
             )
-        except Exception as error:  # noqa: BLE001  # explained below
+        except Exception as error:  # explained below
             raise Failed(diagnose.explain(error, DYNAMO, built.module, captured)) from error
     return program
 
@@ -141,7 +141,7 @@ def _capture(subject: Any, inputs: Sequence[Any], dims: Any, module: Any) -> Any
 
     try:
         return torch.export.export(subject, tuple(inputs), dynamic_shapes=dims, strict=False)
-    except Exception as error:  # noqa: BLE001  # explained
+    except Exception as error:  # explained
         raise Failed(diagnose.explain(error, DYNAMO, module)) from error
 
 
@@ -176,10 +176,11 @@ def _translations(location: str) -> Any:
             name, _, overload = name.partition(".")
             try:
                 packet = getattr(getattr(torch.ops, space), name)
-                key = getattr(packet, overload or "default")
+                found[getattr(packet, overload or "default")] = function
             except AttributeError:
                 raise UserError(location, f"torch has no operator {key!r}") from None
-        found[key] = function
+        else:
+            found[key] = function
     return found
 
 
@@ -217,7 +218,7 @@ def _torchscript(
                 dynamic_axes=axes or None,
                 do_constant_folding=True,
             )
-        except Exception as error:  # noqa: BLE001  # explained below
+        except Exception as error:  # explained below
             raise Failed(diagnose.explain(error, request.route, built.module)) from error
     return tuple(diagnose.traced(recorded, frozenset(request.scripted)))
 
@@ -248,7 +249,7 @@ def _located(problem: Problem, built: Built, request: ExportRequest, samples: Sa
 @contextmanager
 def quiet() -> Iterator[None]:
     """No gradients, no warnings, and nothing of the exporter's on the streams."""
-    from seatrial.export.child import quiet as silent
+    from seatrial.export.module_run import quiet as silent
 
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -277,7 +278,7 @@ def guards_noted(guards: list[Problem]) -> Iterator[None]:
                     Problem(
                         code="guard",
                         level=INFO,
-                        text=f"a size is tied to a number: {match[1]}",
+                        text=f"the export holds where {match[1]}",
                         file=file,
                         line=int(match[3]),
                         route=DYNAMO,

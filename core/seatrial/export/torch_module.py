@@ -235,7 +235,7 @@ def adapted(built: Built) -> Any:
     """The module with plain tensors in, in the order of the names, and a tuple of tensors out."""
     import torch
 
-    class Adapter(torch.nn.Module):
+    class Adapter(torch.nn.Module):  # type: ignore[misc]  # torch is not typed here
         def __init__(self) -> None:
             super().__init__()
             self.module = built.module

@@ -10,7 +10,8 @@ from seatrial.export import opsets
 from seatrial.export import records as er
 
 if TYPE_CHECKING:
-    from seatrial.export.pipeline import Made
+    from seatrial.export.recipes import Applied
+    from seatrial.export.stage import Made
     from seatrial.trial.targets import TargetState
 
 Row = dict[str, Any]
@@ -53,6 +54,7 @@ def facts(made: Made, described: er.Described, targets: Sequence[TargetState], s
         "control_flow": [_node(n, targets) for n in (graph.control_flow if graph else ())],
         "foreign": [_node(n, targets) for n in (graph.foreign if graph else ())],
         "divergence": encode(made.divergence) if made.divergence else None,
+        "recipes": [],
         "notes": list(described.notes),
     }
 
@@ -79,6 +81,7 @@ def unknown(source: str, reason: str) -> Row:
         "control_flow": [],
         "foreign": [],
         "divergence": None,
+        "recipes": [],
         "notes": [],
     }
 
@@ -98,6 +101,20 @@ def _attempt(a: er.Attempt) -> Row:
         else None,
         "sha256": a.sha256,
         "reason": a.reason,
+    }
+
+
+def recipe(a: Applied) -> Row:
+    """One recipe as it went."""
+    return {
+        "recipe": a.recipe,
+        "kept": a.model is not None,
+        "equal": a.equal,
+        "reason": a.reason,
+        "max_rel": a.worst,
+        "nodes_before": a.before,
+        "nodes_after": a.after,
+        "opset": a.opset or None,
     }
 
 

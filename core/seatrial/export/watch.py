@@ -6,16 +6,23 @@ Nothing is exported here, so what is found holds for every exporter. Runs in a u
 from __future__ import annotations
 
 import contextlib
+import math
+import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from seatrial.export.origin import is_library
 
 #: Where our own package lies.
 _OURS = str(Path(__file__).resolve().parent.parent) + "/"
+#: Source file of Python's own generators.
+_RANDOM = random.__file__
+#: Objects whose C functions give something else at every call.
+_DRAWERS = ("Random", "RandomState", "Generator", "time")
 #: Tensor methods that leave the dispatcher: their result is a Python value or an array.
 _ESCAPES = ("numpy", "tolist", "__array__", "item", "__bool__", "__int__", "__float__", "__index__")
 #: Namespaces of operators that every exporter knows.
@@ -33,13 +40,23 @@ class Place:
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened: ``kind`` is op, escape, write, set, function or control."""
+    """One thing that happened: ``kind`` is op, escape, write, set, function, control or draw.
+
+    Attributes:
+        value: of an operator: a weighted sum of its result, which differs when the result does.
+        size: the same sum of magnitudes.
+        row: the result has one row per sample, and the two sums are of its first row.
+        spoilt: ``nan`` or ``inf`` when the result has such elements.
+    """
 
     kind: str
     name: str
     place: Place
     detail: str = ""
     value: float = 0.0
+    size: float = 0.0
+    row: bool = False
+    spoilt: str = ""
     tags: tuple[str, ...] = ()
 
 
@@ -61,11 +78,11 @@ def is_user_file(name: str) -> bool:
 
 def user_place(module: str = "") -> Place:
     """The innermost frame of the user's on the stack."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if is_user_file(frame.f_code.co_filename):
             return Place(frame.f_code.co_filename, frame.f_lineno, module)
-        frame = frame.f_back  # type: ignore[assignment]  # typeshed: never None, in truth it is
+        frame = frame.f_back
     return Place(module=module)
 
 
@@ -84,7 +101,8 @@ def watched(module: Any, inputs: Mapping[str, Any]) -> Iterator[Trace]:
         closing.enter_context(_attribute_spy(module, trace, stack))
         closing.enter_context(_function_spy(trace, stack))
         closing.enter_context(_escape_mode(trace, stack))
-        closing.enter_context(_dispatch_mode(trace, stack, _owners(module, inputs)))
+        closing.enter_context(_draw_spy(trace, stack))
+        closing.enter_context(_dispatch_mode(trace, stack, _owners(module, inputs), _rows(inputs)))
         yield trace
 
 
@@ -201,7 +219,38 @@ def _address(tensor: Any) -> int:
         return 0
 
 
-def _dispatch_mode(trace: Trace, stack: list[str], owners: Mapping[int, str]) -> Any:
+def _rows(inputs: Mapping[str, Any]) -> int:
+    """How many samples are fed."""
+    return next((int(v.shape[0]) for v in inputs.values() if v.ndim), 1)
+
+
+@contextlib.contextmanager
+def _draw_spy(trace: Trace, stack: list[str]) -> Iterator[None]:
+    """Note draws from Python's and numpy's generators, and looks at the clock."""
+    before = sys.getprofile()
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        name = ""
+        if event == "call" and frame.f_code.co_filename == _RANDOM:
+            name = f"random.{frame.f_code.co_name}"
+        elif event == "c_call":
+            owner = getattr(argument, "__self__", None)
+            kind = getattr(owner, "__name__", type(owner).__name__)
+            if kind in _DRAWERS:
+                name = f"{kind}.{argument.__name__}"
+        if name:
+            place = user_place(_top(stack))
+            if place.file:
+                trace.events.append(Event("draw", name, place))
+
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def _dispatch_mode(trace: Trace, stack: list[str], owners: Mapping[int, str], rows: int) -> Any:
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -212,7 +261,7 @@ def _dispatch_mode(trace: Trace, stack: list[str], owners: Mapping[int, str]) ->
             out = func(*args, **(kwargs or {}))
             place = user_place(_top(stack))
             tags = tuple(str(t).rpartition(".")[2] for t in func.tags)
-            event = Event("op", str(func), place, value=_signature(out), tags=tags)
+            event = Event("op", str(func), place, tags=tags, **_signature(out, rows))
             trace.events.append(event)
             for argument, value in zip(func._schema.arguments, args, strict=False):
                 written = argument.alias_info is not None and argument.alias_info.is_write
@@ -224,32 +273,92 @@ def _dispatch_mode(trace: Trace, stack: list[str], owners: Mapping[int, str]) ->
     return Ops()
 
 
-def _signature(value: Any) -> float:
-    """A number that differs when an operator's result does: a weighted sum of its elements."""
+def _signature(value: Any, rows: int) -> dict[str, Any]:
+    """Weighted sums of an operator's result, see :class:`Event`."""
     import torch
     from torch.utils import _pytree
 
-    total = 0.0
+    leaves = [v for v in _pytree.tree_leaves(value) if torch.is_tensor(v) or _is_number(v)]
+    row = any(torch.is_tensor(v) and v.ndim > 0 and v.shape[0] == rows for v in leaves)
+    total = size = 0.0
+    spoilt = ""
     with torch.utils._python_dispatch._disable_current_modes():
-        for k, leaf in enumerate(_pytree.tree_leaves(value)):
-            if isinstance(leaf, (int, float, bool)):
+        for k, leaf in enumerate(leaves):
+            if not torch.is_tensor(leaf):
                 total += (k + 1) * float(leaf)
-            elif torch.is_tensor(leaf) and leaf.numel() and not leaf.is_complex():
-                flat = torch.nan_to_num(leaf.detach().reshape(-1).double())
-                total += (k + 1) * float((flat * torch.linspace(1, 2, flat.numel())).sum())
-    return total
+                continue
+            if not leaf.numel() or leaf.is_complex():
+                continue
+            own = leaf[0] if leaf.ndim and leaf.shape[0] == rows else leaf
+            flat = own.detach().reshape(-1)
+            flat = flat if flat.dtype in (torch.float32, torch.float64) else flat.double()
+            ramp = _ramp(flat.numel(), flat.dtype)
+            one, two = float(flat @ ramp), float(flat.abs() @ ramp)
+            if not math.isfinite(two):
+                spoilt = "nan" if bool(flat.isnan().any()) else spoilt or "inf"
+                flat = torch.nan_to_num(flat, posinf=0.0, neginf=0.0)
+                one, two = float(flat @ ramp), float(flat.abs() @ ramp)
+            total += (k + 1) * one
+            size += (k + 1) * two
+    return {"value": total, "size": size, "row": row, "spoilt": spoilt}
 
 
-def first_difference(one: Trace, other: Trace) -> Event | None:
-    """The first operator whose result differs between two passes over the same input."""
-    ours, theirs = one.of("op"), other.of("op")
+_ramps: dict[Any, Any] = {}
+
+
+def _ramp(count: int, dtype: Any) -> Any:
+    """Weights between 1 and 2, so that a permutation of a result shows; kept, as many ask for them."""
+    import torch
+
+    if dtype not in _ramps or _ramps[dtype].numel() < count:
+        _ramps[dtype] = 1 + torch.frac(torch.arange(max(count, 1)).double() * 0.6180339887).to(
+            dtype
+        )
+    return _ramps[dtype][:count]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def first_difference(one: Trace, other: Trace, *, share: float = 0.0) -> Event | None:
+    """The first operator whose result differs between two passes over the same sample.
+
+    Args:
+        one: a pass.
+        other: another one.
+        share: results that differ by less than this share of their magnitude are alike; only
+            those that have one row per sample in both passes are then compared.
+    """
+    ours, theirs = _computed(one), _computed(other)
     for a, b in zip(ours, theirs, strict=False):
-        if a.name != b.name or a.value != b.value:
+        if a.name != b.name:
+            return b
+        if share and not (a.row and b.row):
+            continue
+        if abs(a.value - b.value) > share * max(a.size, b.size):
             return b
     if len(ours) != len(theirs):
         longer = ours if len(ours) > len(theirs) else theirs
         return longer[min(len(ours), len(theirs))]
     return None
+
+
+def last_difference(one: Trace, other: Trace) -> Event | None:
+    """Where two different samples begin to give the same: the operator after the last that differs.
+
+    ``None`` when the passes took different ways, or never differed.
+    """
+    ours, theirs = _computed(one), _computed(other)
+    if [e.name for e in ours] != [e.name for e in theirs]:
+        return None
+    differ = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a.value != b.value]
+    return theirs[differ[-1] + 1] if differ and differ[-1] + 1 < len(theirs) else None
+
+
+def _computed(trace: Trace) -> list[Event]:
+    """Operators with a result; ``empty`` gives whatever lay in memory."""
+    return [e for e in trace.of("op") if ".empty" not in e.name]
 
 
 def is_custom(name: str) -> bool:

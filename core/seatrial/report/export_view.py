@@ -38,13 +38,14 @@ def draw(page: Page, data: Data) -> None:
     _divergence(page, part)
     _problems(page, part)
     page.sheet(axes(part))
+    page.sheet(recipes(part))
     _nodes(page, part)
 
 
 def attempts(part: Data) -> sheets.Sheet:
     """One row per exporter."""
     heads = sheets.columns("exporter|gate|>opset|>nodes|>seconds|why")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             safe(a["route"]),
             safe(a["gate"]) if a["ok"] else "failed",
@@ -63,7 +64,7 @@ def parity(part: Data) -> sheets.Sheet:
     heads = sheets.columns(
         "output|gate|>max abs|>of scale|>own rounding|>allowed|>beyond 1e-5|worst"
     )
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             safe(o["output"], 40),
             safe(o["gate"]),
@@ -80,6 +81,23 @@ def parity(part: Data) -> sheets.Sheet:
     return sheets.Sheet("Parity", heads, rows, note=note)
 
 
+def recipes(part: Data) -> sheets.Sheet:
+    """One row per change of the graph."""
+    heads = sheets.columns("recipe|kept|>error of scale|>nodes|>opset|why not")
+    rows: list[tuple[str, ...]] = [
+        (
+            safe(a["recipe"], 40),
+            "yes" if a["kept"] else "no",
+            _small(a["max_rel"]),
+            f"{a['nodes_before']} to {a['nodes_after']}",
+            str(a["opset"] or "-"),
+            safe(a["reason"], 160),
+        )
+        for a in part["recipes"]
+    ]
+    return sheets.Sheet("Recipes", heads, rows)
+
+
 def _small(value: float | None) -> str:
     return "-" if value is None else f"{value:.1e}"
 
@@ -87,7 +105,7 @@ def _small(value: float | None) -> str:
 def axes(part: Data) -> sheets.Sheet:
     """One row per axis that is not simply fixed."""
     heads = sheets.columns("input|>axis|>size|status|evidence")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             safe(a["input"], 30),
             str(a["axis"]),

@@ -14,10 +14,13 @@ from seatrial import intake, registry
 from seatrial import results as r
 from seatrial.codec import encode
 from seatrial.errors import UserError
-from seatrial.export import opsets, pipeline, view
+from seatrial.export import opsets, pipeline, recipes, view
 from seatrial.export import records as er
+from seatrial.export.spec import spec_of
+from seatrial.export.stage import Made, Wish
 from seatrial.options import ExportOptions, Progress
 from seatrial.report import Report, new
+from seatrial.samples import Samples
 from seatrial.trial import compile as compile_stage
 from seatrial.trial import document
 from seatrial.trial.context import Clock, Trial, configured
@@ -43,6 +46,7 @@ def export(options: ExportOptions, progress: Progress) -> Report:
     out = Path(options.out)
     if out.suffix.lower() != ".onnx":
         raise UserError("-o", f"{options.out!r} is not an .onnx file")
+    recipes.check(options.recipes)
     folder = Path(tempfile.mkdtemp(prefix="seatrial-export-"))
     keep = False
     try:
@@ -69,10 +73,15 @@ def _export(trial: Trial, options: ExportOptions, out: Path) -> Report:
         return _faulted(trial, options, described)
     with trial.stage("samples", 3, STAGES):
         loaded, samples = feeds(
-            trial, trial.config, options.data, described, options.shapes, options.samples
+            trial,
+            trial.config,
+            options.data,
+            described,
+            shapes=options.shapes,
+            limit=options.samples,
         )
     with trial.stage("export", 4, STAGES):
-        wish = pipeline.Wish(
+        wish = Wish(
             spec=spec,
             choice=choice,
             dynamic=dynamic(options.dynamic, described),
@@ -82,13 +91,15 @@ def _export(trial: Trial, options: ExportOptions, out: Path) -> Report:
             seed=options.seed or 0,
         )
         made = pipeline.make(trial, wish, samples)
+        applied, final = _recipes(trial, options, made)
     with trial.stage("compile", 5, STAGES):
-        written = _deliver(trial, made, out)
+        written = _deliver(trial, final, out)
         if written:
             trial.admitted = intake.admit(out, trial.workspace)
             _compile(trial, made)
     data = new("export", command_line=options.command_line, seed=options.seed or 0)
     data["export"] = view.facts(made, described, trial.targets, options.model)
+    data["export"]["recipes"] = [view.recipe(a) for a in applied]
     data["reasons"] = view.reasons(made)
     data["environment"] = environment_row()
     data["timings"] = trial.timings
@@ -128,7 +139,7 @@ def wanted(trial: Trial, model: str, weights: str, *, trust: bool) -> er.ModuleS
     Raises:
         UserError: it is not one.
     """
-    spec = pipeline.spec_of(model, trial.workspace, weights=weights, trust_pickle=trust)
+    spec = spec_of(model, trial.workspace, weights=weights, trust_pickle=trust)
     if spec is None:
         raise UserError(
             model,
@@ -143,8 +154,9 @@ def feeds(
     config: Config,
     data: str,
     described: er.Described,
+    *,
     shapes: Mapping[str, tuple[int, ...]],
-    limit: int | None,
+    limit: int | None = None,
 ) -> tuple[data_room.Loaded | None, r.Ref]:
     """Real samples, or noise.
 
@@ -211,12 +223,29 @@ def dynamic(typed: Sequence[str], described: er.Described) -> dict[str, tuple[in
     return {n: tuple(sorted(a)) for n, a in found.items()}
 
 
-def _deliver(trial: Trial, made: pipeline.Made, out: Path) -> bool:
-    """Write the chosen model where the user wants it, also when the gate is red: to look at."""
+def _recipes(
+    trial: Trial, options: ExportOptions, made: Made
+) -> tuple[list[recipes.Applied], r.Ref | None]:
+    """Apply the recipes in order; one that is not proven equal is left out."""
     chosen = made.chosen
-    if chosen is None or chosen.model is None:
+    model = chosen.model if chosen is not None else None
+    applied = []
+    for text in options.recipes:
+        if model is None:
+            break
+        trial.progress("recipe", text)
+        shapes = pipeline.input_shapes(Samples(trial.workspace.path(made.samples)))
+        done = recipes.apply(trial, model, text, made.samples, shapes=shapes, count=made.count)
+        model = done.model or model
+        applied.append(done)
+    return applied, model
+
+
+def _deliver(trial: Trial, model: r.Ref | None, out: Path) -> bool:
+    """Write the chosen model where the user wants it, also when the gate is red: to look at."""
+    if model is None:
         return False
-    source = trial.workspace.path(chosen.model)
+    source = trial.workspace.path(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     for extra in source.parent.iterdir():
         if extra.name != source.name:
@@ -225,7 +254,7 @@ def _deliver(trial: Trial, made: pipeline.Made, out: Path) -> bool:
     return True
 
 
-def _compile(trial: Trial, made: pipeline.Made) -> None:
+def _compile(trial: Trial, made: Made) -> None:
     """Ask every usable target about the exported model."""
     shapes = (
         {t.name: tuple(int(d) for d in t.shape) for t in trial.model.facts.inputs}
@@ -238,7 +267,7 @@ def _compile(trial: Trial, made: pipeline.Made) -> None:
         compile_stage.finish(state)
 
 
-def _next(options: ExportOptions, made: pipeline.Made, out: Path) -> list[str]:
+def _next(options: ExportOptions, made: Made, out: Path) -> list[str]:
     if made.gate == er.PASS:
         return [f"seatrial run {shlex.quote(str(out))} --data {shlex.quote(options.data)}"]
     if made.wish.synthetic and made.chosen is not None:

@@ -11,6 +11,8 @@ from seatrial import results as r
 from seatrial.errors import UserError
 from seatrial.export import opsets, pipeline, view
 from seatrial.export import records as er
+from seatrial.export.spec import spec_of
+from seatrial.export.stage import Wish
 from seatrial.ladder import records as lr
 from seatrial.trial import export as verb
 from seatrial.trial.targets import probe, survey
@@ -32,7 +34,7 @@ def model_path(trial: Trial, found: Evidence, options: RunOptions, model: str) -
     """
     if Path(model).suffix.lower() == ".onnx":
         return Path(model)
-    spec = pipeline.spec_of(model, trial.workspace)
+    spec = spec_of(model, trial.workspace)
     if spec is None:
         return Path(model)
     described = pipeline.describe(trial, spec)
@@ -42,8 +44,8 @@ def model_path(trial: Trial, found: Evidence, options: RunOptions, model: str) -
     wanted = options.targets or found.config.run.targets
     targets = survey(trial.runner, registry.discover(), wanted, every=options.all_targets)
     probe(trial.runner, targets)
-    loaded, samples = verb.feeds(trial, found.config, "", described, options.shapes, None)
-    wish = pipeline.Wish(
+    loaded, samples = verb.feeds(trial, found.config, "", described, shapes=options.shapes)
+    wish = Wish(
         spec=spec,
         choice=opsets.choose(verb.limits(targets)),
         synthetic=loaded is None,

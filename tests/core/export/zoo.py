@@ -2,9 +2,8 @@
 
 A file of the zoo lies in ``zoo_blind/`` or ``zoo_own/``, imports torch and this module
 (``from zoo import Case``, this folder is on the search path), defines module classes and *factories*
-(top-level functions without arguments that return an ``nn.Module``, or ``(module, example_inputs)``),
-and a list ``CASES``. The driver exports ``FILE.py:FACTORY`` as a user would; the factory runs in a
-child, so it must be found by name and seed itself.
+(top-level functions without arguments that return an ``nn.Module``, or ``(module, inputs)``) and a
+list ``CASES``. The driver exports the factory by its name, as a user would; it must seed itself.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from zoo import Case
 from seatrial.config import load
 from seatrial.export import opsets, pipeline
 from seatrial.export import records as er
+from seatrial.export.stage import Made, Wish
 from seatrial.options import JobOptions, NoProgress
 from seatrial.trial.context import Trial
 
@@ -85,7 +86,7 @@ def store(trial: Trial, feeds, folder: Path):
     return trial.workspace.add({n: folder / n for n in names}, "")
 
 
-def export(trial: Trial, file: Path, case: Case, folder: Path) -> pipeline.Made:
+def export(trial: Trial, file: Path, case: Case, folder: Path) -> Made:
     """One case through study, both exporters, parity and axis replay."""
     module_of(file)
     spec = er.ModuleSpec(
@@ -93,7 +94,7 @@ def export(trial: Trial, file: Path, case: Case, folder: Path) -> pipeline.Made:
         location=f"{file.stem}:{case.factory}",
         inputs=tuple(case.inputs(1)),
     )
-    wish = pipeline.Wish(
+    wish = Wish(
         spec=spec,
         choice=opsets.choose([]),
         dynamic=case.dynamic,

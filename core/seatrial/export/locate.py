@@ -1,0 +1,92 @@
+"""Where a model that is not the module leaves it: the first diverging node, or a line left out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from seatrial import results as r
+from seatrial.export import records as er
+from seatrial.export.stage import Made, Stage, export_request, kept
+
+
+def divergence(stage: Stage, made: Made) -> er.Divergence | None:
+    """The first diverging node of the chosen model, where its numbers are wrong."""
+    chosen = made.chosen
+    if chosen is None or chosen.model is None or chosen.parity is None:
+        return None
+    worst = max(
+        (o for o in chosen.parity.outputs if o.gate == er.FAIL),
+        key=lambda o: o.max_rel if o.max_rel is not None else float("inf"),
+        default=None,
+    )
+    if worst is None or worst.constant:
+        return None
+    return bisect(
+        stage, made, chosen.model, export_request(made, chosen.route), max(worst.worst_index, 0)
+    )
+
+
+def bisect(
+    stage: Stage, made: Made, model: r.Ref, request: er.ExportRequest, index: int
+) -> er.Divergence | None:
+    """The first node of a model that leaves the module, on one sample.
+
+    Args:
+        stage: the command at work.
+        made: where faults are kept.
+        model: the exported model, by the route of ``request``.
+        request: how it was exported.
+        index: the sample.
+    """
+    known = kept(stage, made, "bisect_child:tensors_of", er.GraphRequest(model=model))
+    if known is None:
+        return None
+    outcome = stage.runner.task(
+        "seatrial.export.bisect_child:taps",
+        er.TapRequest(export=request, index=index, wanted=known.names, modules=known.modules),
+        refs=(request.samples, *request.spec.refs),
+        limits=stage.limits(timeout_s=1800),
+        user=True,
+    )
+    tapped: er.Tapped | None = outcome.result
+    if tapped is None or tapped.artifact is None:
+        if outcome.fault is not None:
+            made.faults.append(outcome.fault)
+        return None
+    compare = er.DivergeRequest(
+        model=model,
+        samples=request.samples,
+        index=index,
+        taps=stage.runner.adopt(outcome, tapped.artifact),
+        names=tapped.names,
+    )
+    found: er.Divergence | None = kept(stage, made, "bisect_child:diverge", compare)
+    return found
+
+
+def left_out(made: Made) -> None:
+    """Where translation is right and numbers are wrong, capture took another way: name the line."""
+    chosen, study = made.chosen, made.study
+    wrong = chosen is not None and (
+        chosen.gate == er.FAIL or any(p.code == "baked-in-shape" for p in chosen.problems)
+    )
+    if chosen is None or study is None or not wrong or not chosen.graph:
+        return
+    if (made.divergence is not None and made.divergence.found) or not chosen.graph.lines:
+        return
+    line = next((x for x in study.lines if x not in chosen.graph.lines), "")
+    if line:
+        file, _, number = line.rpartition(":")
+        problem = er.Problem(
+            code="left-out",
+            level=er.ERROR,
+            text="this line computes something in PyTorch and nothing in the exported model",
+            file=file,
+            line=int(number),
+            advice="forward must not ask whether it is being exported or traced",
+            route=chosen.route,
+        )
+        made.attempts = [
+            dataclasses.replace(a, problems=(*a.problems, problem)) if a.chosen else a
+            for a in made.attempts
+        ]
