@@ -132,8 +132,7 @@ def show(reports: Sequence[Report], args: Namespace, *, brief: bool = False) -> 
 
 def dump(value: Any) -> str:
     """Strict ASCII JSON of records and plain values."""
-    import json
-
     from seatrial.codec import encode
+    from seatrial.report.model import strict_json
 
-    return json.dumps(encode(value), indent=1, allow_nan=False) + "\n"
+    return strict_json(encode(value))

@@ -198,7 +198,7 @@ class Report:
 
     def to_json(self) -> str:
         """Strict ASCII JSON with a newline at its end: safe on any terminal and in any log."""
-        return json.dumps(self.data, indent=1, allow_nan=False) + "\n"
+        return strict_json(self.data)
 
     def to_markdown(self) -> str:
         """A summary for a pull request."""
@@ -224,6 +224,16 @@ class Report:
         write_text(root / "report.json", self.to_json())
         self.folder = root
         return root / "report.json"
+
+
+def strict_json(value: Any) -> str:
+    """Strict ASCII JSON of plain values.
+
+    Some CI systems obey ``##vso[...]`` wherever in a line of a log it stands, so no two of these
+    signs follow one another; outside of strings JSON has none.
+    """
+    text = json.dumps(value, indent=1, allow_nan=False)
+    return text.replace("##", "#\\u0023") + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

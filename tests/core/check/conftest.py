@@ -41,10 +41,11 @@ def seatrial_compile_check(request, job):
 class Checked:
     """What one run left: exit code, report (``None`` after a refusal), what it printed."""
 
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+    def __init__(self, done: subprocess.CompletedProcess[str], *, as_text: bool) -> None:
         self.code = done.returncode
+        self.out = done.stdout
         self.err = done.stderr
-        self.report = json.loads(done.stdout) if done.stdout else None
+        self.report = json.loads(done.stdout) if done.stdout and not as_text else None
 
     def target(self, name: str) -> dict:
         (row,) = [t for t in self.report["targets"] if t["target"] == name]
@@ -57,10 +58,11 @@ def check(tmp_path: Path):
     site = tmp_path / "site"
     site.mkdir()
 
-    def run(path: Path, *words: str) -> Checked:
+    def run(path: Path, *words: str, as_text: bool = False) -> Checked:
         variables = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
         variables["PYTHONPATH"] = os.pathsep.join([str(site), *filter(None, sys.path)])
-        command = [sys.executable, "-m", "seatrial", "check", str(path), "--json", "-", *words]
+        command = [sys.executable, "-m", "seatrial", "check", str(path), *words]
+        command += [] if as_text else ["--json", "-"]
         done = subprocess.run(
             command,
             check=False,
@@ -71,7 +73,7 @@ def check(tmp_path: Path):
             timeout=200,
         )
         assert "Traceback" not in done.stderr
-        return Checked(done)
+        return Checked(done, as_text=as_text)
 
     def install(**acts: str) -> None:
         """Install the backend ``sick``: Python statements for its ``static`` and ``compile``."""
