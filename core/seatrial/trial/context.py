@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
+from seatrial.errors import UserError
 from seatrial.isolation import Limits, Outcome, Runner, SessionHandle
 from seatrial.trial.targets import TargetState
 from seatrial.workspace import Workspace
@@ -77,6 +79,7 @@ class Trial:
         self.config = config
         self.progress = progress
         self.clock = Clock(budget_s)
+        self._fresh = not out.exists()
         self.workspace = Workspace(out / ".seatrial")
         self.runner = Runner(
             self.workspace,
@@ -99,8 +102,11 @@ class Trial:
         self.runner.__enter__()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.runner.__exit__(*exc)
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.runner.__exit__(kind, *rest)
+        # What was refused leaves nothing of ours in a folder that was not there before.
+        if kind is not None and issubclass(kind, UserError) and self._fresh:
+            shutil.rmtree(self.out, ignore_errors=True)
 
     @property
     def model(self) -> Admitted:

@@ -161,7 +161,9 @@ def _judge(trial: Trial, portable: Portable, data: Split, tables: Tables) -> Por
     if data.fit != data.whole and trial.clock.left_s > trial.clock.reserve_s:
         again = winner.make(data.whole)
         if again.ref is not None:
-            portable.chosen = again
+            # The row names the model that goes forward; its scores are of the one made on less.
+            portable.chosen = winner.made = again
+            winner.reason += "; made again on all calibration samples"
     return portable
 
 

@@ -109,10 +109,6 @@ def test_quantize_wrote_what_it_reports(quantized):
     assert file["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.xfail(
-    reason="the winner is made again on all calibration data and its row keeps the first digest",
-    strict=True,
-)
 def test_the_chosen_candidate_is_the_model_that_went_forward(trial):
     ran = trial("ship")
     (chosen,) = [c for c in ran.report["candidates"] if c["chosen"]]

@@ -55,5 +55,5 @@ def test_refused_in_one_line(start, shelf, tmp_path, words, line):
     assert out == ""
     assert err.startswith("seatrial: error: ") and err.count("\n") == 1
     assert line in err
-    assert not (tmp_path / "out" / "report.json").exists()
+    assert not list(tmp_path.rglob("*.json")) and not list(tmp_path.rglob(".seatrial"))
     assert not (tmp_path / "q.onnx").exists()
