@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
@@ -52,7 +53,9 @@ def ranges(request: RangesRequest, job: Job) -> RangesResult:
     path = job.path(request.model)
     prepared = prepare(path)
     check_prepared(path, prepared, samples, indices[0])
-    collector = _collector(prepared, job, statistics, request.seed)
+    notes = tuple(prepared.notes)
+    collector = _collector(path, prepared, job, statistics, request.seed)
+    del prepared
     started = time.monotonic()
     _observe(collector, samples, indices, request.threads, job)
     seconds = time.monotonic() - started
@@ -73,7 +76,7 @@ def ranges(request: RangesRequest, job: Job) -> RangesResult:
         nonfinite=tuple(collector.nonfinite),
         flags=survey_samples(samples, indices),
         seconds=seconds,
-        notes=tuple(prepared.notes) + ((collector.note,) if collector.note else ()),
+        notes=notes + ((collector.note,) if collector.note else ()),
     )
 
 
@@ -90,7 +93,8 @@ def forecast(request: ForecastRequest, job: Job) -> Forecast:
     if not samples.count:
         raise UserError("calibration", "the sample store is empty")
     started = time.monotonic()
-    collector = _collector(prepare(job.path(request.model)), job)
+    path = job.path(request.model)
+    collector = _collector(path, prepare(path), job)
     setup = time.monotonic() - started
     times = []
     for i in range(min(2, samples.count)):
@@ -114,11 +118,18 @@ def _statistics(request: RangesRequest) -> str:
 
 
 def _collector(
-    prepared: Prepared, job: Job, statistics: str = EXTREMES, seed: int = 0
+    path: Path, prepared: Prepared, job: Job, statistics: str = EXTREMES, seed: int = 0
 ) -> Collector:
     plan = make_plan(prepared.graph)
     job.progress(f"observing {len(plan.observe)} tensors", 0.0)
-    return Collector(prepared.graph, plan.observe, job.scratch, statistics, seed)
+    return Collector(
+        prepared.graph,
+        plan.observe,
+        job.scratch,
+        again=lambda: prepare(path).graph,
+        statistics=statistics,
+        seed=seed,
+    )
 
 
 def _observe(

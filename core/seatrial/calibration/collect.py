@@ -5,12 +5,13 @@ Runs in a child only.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,30 +88,32 @@ class Collector:
     """Extremes of the chosen tensors over samples.
 
     Args:
-        graph: prepared.
+        graph: prepared; it is not kept.
         tensors: activations and inputs to observe.
         scratch: a folder for temporary files.
+        again: gives the prepared graph once more, to look for a NaN.
         statistics: one of :data:`seatrial.calibration.types.STATISTICS`.
         seed: of the elements picked for histograms.
     """
 
-    graph: Graph
+    graph: InitVar[Graph]
     tensors: Sequence[str]
     scratch: Path
+    again: Callable[[], Graph]
     statistics: str = EXTREMES
     seed: int = 0
     ranges: dict[str, Extremes] = field(default_factory=dict)
     nonfinite: list[NonFinite] = field(default_factory=list)
     note: str = ""
 
-    def __post_init__(self) -> None:
-        inputs = set(self.graph.inputs)
+    def __post_init__(self, graph: Graph) -> None:
+        inputs = set(graph.inputs)
         self.from_feeds = [t for t in self.tensors if t in inputs]
         computed = [t for t in self.tensors if t not in inputs]
-        model, self.probes = observed(self.graph, computed, self.statistics, self.seed)
+        model, self.probes = observed(graph, computed, self.statistics, self.seed)
         self.session: ReferenceSession | None = None
         if self.probes:
-            self.session, self.note = open_observed(model, self.graph.folder, self.scratch)
+            self.session, self.note = open_observed(model, graph.folder, self.scratch)
         counted = self.statistics != EXTREMES
         self.ranges = {n: Extremes(histogram=Dyadic() if counted else None) for n in self.tensors}
         self.places = places(self.seed) if self.statistics == SAMPLED else None
@@ -119,6 +122,7 @@ class Collector:
         """Observe samples, several at a time; yields how many are done."""
         workers = threads or min(os.cpu_count() or 1, WORKERS_MAX)
         ids = samples.ids
+        give_back()
         groups: Iterator[tuple[int, ...]] = ((i,) for i in indices)
         if self.session is not None:
             groups = self.session.groups(samples, indices)
@@ -186,8 +190,9 @@ class Collector:
         computed = [t for t in suspects if t not in feeds]
         values = dict(feeds)
         if computed:
-            source = with_outputs(self.graph.model, computed)
-            session = open_model(source, folder=self.graph.folder, threads=1)
+            graph = self.again()
+            source = with_outputs(graph.model, computed)
+            session = open_model(source, folder=graph.folder, threads=1)
             values |= session.run({n: feeds[n] for n in session.inputs})
         for name in suspects:
             value = values[name]
@@ -199,6 +204,13 @@ class Collector:
             self.ranges[name].nonfinite += 1
             if len(self.nonfinite) < NAMED_MAX:
                 self.nonfinite.append(NonFinite(sample=sample, tensor=name, elements=bad))
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library can: set-up leaves twice the model."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _extremes(probe: Probe, outputs: Mapping[str, Any]) -> tuple[float, float] | None:
