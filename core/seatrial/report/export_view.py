@@ -131,7 +131,9 @@ def _divergence(page: Page, part: Data) -> None:
 
 
 def _problems(page: Page, part: Data) -> None:
-    listed = [p for p in part["problems"] if p["level"] != "info"] or part["problems"]
+    settled = part["route"] if part["gate"] == "pass" else ""
+    told = [p for p in part["problems"] if not settled or p["route"] in ("", settled)]
+    listed = [p for p in told if p["level"] != "info"] or told
     if not listed:
         return
     page.heading("In the module")

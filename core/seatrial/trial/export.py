@@ -53,6 +53,8 @@ def export(options: ExportOptions, progress: Progress) -> Report:
         with Trial("export", folder, jobs=options.jobs, config=config, progress=progress) as trial:
             report = _export(trial, options, out)
             keep = bool(report.data["faults"])
+        if keep:
+            report.write(folder)
         return report
     finally:
         if not keep:

@@ -1,7 +1,7 @@
 """The form of the zoo: modules that must pass the export gate, and modules that must not.
 
 A file of the zoo lies in ``zoo_blind/`` or ``zoo_own/``, imports torch and this module
-(``from zoo import Case``, this folder is on the search path), defines module classes and *factories*
+(``from zoo import Case``, this folder is on the search path), defines classes and *factories*
 (top-level functions without arguments that return an ``nn.Module``, or ``(module, inputs)``) and a
 list ``CASES``. The driver exports the factory by its name, as a user would; it must seed itself.
 """
