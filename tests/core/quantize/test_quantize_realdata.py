@@ -11,8 +11,10 @@ from PIL import Image
 
 from seatrial.calibration.child import ranges
 from seatrial.calibration.types import RangesRequest
-from seatrial.quantize.child import insert
-from seatrial.quantize.types import InsertRequest
+from seatrial.quantize.child import insert, score
+from seatrial.quantize.graph import Graph, attribute
+from seatrial.quantize.recipe import KL_FINE
+from seatrial.quantize.types import InsertRequest, ScoreRequest
 from seatrial.reference import open_model
 from seatrial.results import QdqDialect
 from seatrial.testing.local import LocalJob
@@ -97,3 +99,34 @@ def test_a_transformer_survives(job: LocalJob, store: Any) -> None:
     floats = {n.op_type for n in result.float_nodes}
     assert {"Softmax", "LayerNormalization"} <= floats
     assert "MatMul" not in floats
+
+
+def test_what_recovers_a_net_that_min_max_breaks(job: LocalJob, store: Any) -> None:
+    """On calibration pictures that took no part in the ranges; the test pictures stay shut."""
+    path = DATA / "nolicence/etinynet_imagenet.onnx"
+    samples = job.add(store({"input": pictures("calib", 80) - 128}))
+    model = job.add(path)
+    request = RangesRequest(
+        model=model, samples=samples, indices=tuple(range(48)), statistics="sampled"
+    )
+    table = job.adopt(ranges(request, job).artifact)
+    nodes = Graph.read(path).nodes
+    depthwise = tuple(n.name for n in nodes if attribute(n, "group", 1) > 1)
+    assert len(depthwise) == 28
+
+    def divergence(method: str, kept: tuple[str, ...] = ()) -> float:
+        asked = InsertRequest(model=model, ranges=table, method=method, keep_float=kept)
+        made = job.adopt(insert(asked, job).artifact)
+        held_out = tuple(range(48, 80))
+        found = score(
+            ScoreRequest(model=model, candidate=made, samples=samples, indices=held_out), job
+        )
+        assert found.kl is not None
+        return found.kl
+
+    plain = divergence("minmax")
+    clipped = divergence("percentile-99.99")
+    kept = divergence("percentile-99.99", depthwise)
+    assert plain > 10 * KL_FINE
+    assert clipped < 0.7 * plain
+    assert kept < 0.5 * clipped
