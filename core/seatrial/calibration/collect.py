@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -154,14 +155,13 @@ class Collector:
         return group, feeds, self.session.run({n: feeds[n] for n in self.session.inputs})
 
     def _take(self, sample: str, feeds: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
-        import numpy as np
-
         suspects = []
         for name in self.from_feeds:
             value = feeds[name]
-            if np.isfinite(value).all():
+            low, high = float(value.min()), float(value.max())  # a NaN goes through both
+            if math.isfinite(low) and math.isfinite(high):
                 self._count(name, value)
-                self.ranges[name].add(float(value.min()), float(value.max()), sample)
+                self.ranges[name].add(low, high, sample)
             else:
                 suspects.append(name)
         for probe in self.probes:
@@ -222,7 +222,7 @@ def _extremes(probe: Probe, outputs: Mapping[str, Any]) -> tuple[float, float] |
     if probe.low:
         value = outputs[probe.low]
         low = -float(value.max()) if probe.channels else float(value.min())
-    finite = np.isfinite(high) and np.isfinite(low)
+    finite = math.isfinite(high) and math.isfinite(low)
     if probe.mean and not np.isfinite(outputs[probe.mean]).all():
         finite = False
     return (low + 0.0, high) if finite else None

@@ -27,12 +27,16 @@ def survey_samples(samples: Samples, indices: Sequence[int]) -> SampleFlags:
             value = np.asarray(samples.one(name, i))
             if not np.issubdtype(value.dtype, np.number):
                 continue
-            bad = int(np.count_nonzero(~np.isfinite(value)))
-            if bad:
+            if not value.size:
+                continue
+            low, high = value.min(), value.max()  # a NaN goes through both
+            if not (np.isfinite(low) and np.isfinite(high)):
+                bad = int(np.count_nonzero(~np.isfinite(value)))
                 nonfinite.append(NonFinite(sample=ids[i], tensor=name, elements=bad))
-            if value.size and (bad or value.min() != value.max()):
                 flat = nothing = False
-            elif value.size and value.flat[0] != 0:
+            elif low != high:
+                flat = nothing = False
+            elif low != 0:
                 nothing = False
         if nothing:
             zero.append(ids[i])
