@@ -29,16 +29,15 @@ def draw(page: Page, data: Data) -> None:
 
 def _compiles(data: Data) -> sheets.Sheet:
     """The support matrix with the verdict in front."""
-    support = sheets.matrix(data)
     heads = sheets.columns("target|compiles|fp32|int8| ?depth|claimed by tables")
     rows: list[tuple[str, ...]] = []
-    for row, cells in zip(data["targets"], support.rows, strict=True):
-        name, claimed, fp32, int8, depth, _ = cells
+    for row in data["targets"]:
+        name, claimed, fp32, int8, depth, _ = sheets.support(row)
         verdict = row["built"]["verdict"] if row["built"] else sheets.absence(row)
         if row["fault"]:
             verdict = row["fault"]["kind"]
         rows.append((name, verdict, fp32, int8, depth, claimed))
-    return sheets.Sheet("Does it compile?", heads, rows, support.notes)
+    return sheets.Sheet("Does it compile?", heads, rows, sheets.structure_note(data))
 
 
 def _told(reason: Data, data: Data) -> bool:

@@ -120,27 +120,35 @@ def unavailable(data: Data) -> list[tuple[str, str, str]]:
 
 def matrix(data: Data) -> Sheet:
     """Claimed, built and ran side by side; the three are never merged."""
-    rows: list[tuple[str, ...]] = []
-    notes: list[str] = []
-    for row in data["targets"]:
-        if not (row["claimed"] or row["built"] or row["ran"]):
-            continue  # this command did not ask it
-        built = row["built"] or {"fp32": None, "int8": None, "depth": None}
-        int8 = built["int8"]
-        rows.append(
-            (
-                safe(row["target"], NAME),
-                _claims(row["claimed"]),
-                _column(built["fp32"]),
-                _column(int8) + ("*" if int8 and int8["structure_only"] else ""),
-                built["depth"] or nr.DASH,
-                _ran(row["ran"]),
-            )
-        )
-        if int8 and int8["structure_only"] and not notes:
-            notes.append("* structure only: built from unit ranges, says nothing of accuracy")
+    asked = [row for row in data["targets"] if row["claimed"] or row["built"] or row["ran"]]
+    rows = [support(row) for row in asked]
     heads = "target|claimed (tables)|built fp32|built int8| ?depth|ran"
-    return Sheet("Support", columns(heads), rows, notes)
+    return Sheet("Support", columns(heads), rows, structure_note(data))
+
+
+def support(row: Data) -> tuple[str, ...]:
+    """One target's row of the matrix; of one that was not asked all but the name are dashes."""
+    built = row["built"] or {"fp32": None, "int8": None, "depth": None}
+    return (
+        safe(row["target"], NAME),
+        _claims(row["claimed"]),
+        _column(built["fp32"]),
+        _column(built["int8"]) + ("*" if _structure_only(row) else ""),
+        built["depth"] or nr.DASH,
+        _ran(row["ran"]),
+    )
+
+
+def structure_note(data: Data) -> list[str]:
+    """What the star in the matrix means, if there is one."""
+    if not any(_structure_only(row) for row in data["targets"]):
+        return []
+    return ["* structure only: built from unit ranges, says nothing of accuracy"]
+
+
+def _structure_only(row: Data) -> bool:
+    int8 = row["built"]["int8"] if row["built"] else None
+    return bool(int8 and int8["structure_only"])
 
 
 def _claims(claimed: Data | None) -> str:

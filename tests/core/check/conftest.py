@@ -22,6 +22,7 @@ def seatrial_describe():
 
 @hookimpl
 def seatrial_probe(request, job):
+    {probe}
     return r.Availability(usable=True)
 
 @hookimpl
@@ -76,12 +77,12 @@ def check(tmp_path: Path):
         return Checked(done, as_text=as_text)
 
     def install(**acts: str) -> None:
-        """Install the backend ``sick``: Python statements for its ``static`` and ``compile``."""
+        """Install the backend ``sick``: a Python statement for some of its hooks."""
         info = site / "sick-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sick\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text("[seatrial]\nsick = seatrial_sick\n")
-        code = _PLUGIN.format(**{"static": "pass", "compile": "pass", **acts})
+        code = _PLUGIN.format(**{"probe": "pass", "static": "pass", "compile": "pass", **acts})
         (site / "seatrial_sick.py").write_text(code)
 
     run.install = install

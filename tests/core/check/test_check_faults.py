@@ -48,3 +48,12 @@ def test_nothing_is_begun_when_the_time_is_spent(check, relu) -> None:
     assert (found.code, built["fp32"]["verdict"]) == (0, "supported")
     (note,) = built["int8"]["notes"]
     assert note == "not asked: the 6 s of this target are spent (--deep goes on)"
+
+
+def test_a_target_that_nobody_can_say_anything_of_is_shown(check, relu) -> None:
+    """Unavailable, and its table hangs or is not offered: a row of dashes, not the end."""
+    check.install(probe="return r.Availability(usable=False, reason='no licence')", static="1 / 0")
+    found = check(relu, "-b", "sick:cpu", "-b", "onnxruntime:cpu", as_text=True)
+    assert found.code == 3
+    assert "unavailable" in found.out and "no licence" in found.out
+    assert "supported" in found.out
