@@ -94,7 +94,7 @@ def forecast(request: ForecastRequest, job: Job) -> Forecast:
         raise UserError("calibration", "the sample store is empty")
     started = time.monotonic()
     path = job.path(request.model)
-    collector = _collector(path, prepare(path), job)
+    collector = _collector(path, prepare(path), job, request.statistics)
     setup = time.monotonic() - started
     times = []
     for i in range(min(2, samples.count)):

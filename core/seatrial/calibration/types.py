@@ -194,12 +194,14 @@ class ForecastRequest:
 
     Attributes:
         count: for how many samples; 0: all of the store.
+        statistics: one of :data:`STATISTICS`.
     """
 
     model: Ref
     samples: Ref
     count: int = 0
     threads: int = 0
+    statistics: str = EXTREMES
 
 
 @record

@@ -14,7 +14,7 @@ from onnx import helper
 
 from seatrial.calibration import table as tables
 from seatrial.calibration.child import forecast, ranges, survey
-from seatrial.calibration.types import ForecastRequest, RangesRequest, SurveyRequest
+from seatrial.calibration.types import STATISTICS, ForecastRequest, RangesRequest, SurveyRequest
 from seatrial.calibration.verify import check_prepared
 from seatrial.errors import UserError
 from seatrial.quantize.plan import make_plan
@@ -263,10 +263,16 @@ def test_survey_finds_flat_samples(job: LocalJob, store: Any) -> None:
     assert [(n.sample, n.tensor, n.elements) for n in flags.nonfinite] == [("sample4", "x", 1)]
 
 
-def test_forecast_scales_with_the_count(model: Any, job: LocalJob, store: Any) -> None:
+@pytest.mark.parametrize("statistics", STATISTICS)
+def test_forecast_scales_with_the_count(
+    statistics: str, model: Any, job: LocalJob, store: Any
+) -> None:
     x = np.ones((3, 3, 8, 8), np.float32)
     request = ForecastRequest(
-        model=added(small(model), job), samples=job.add(store({"x": x})), count=1000
+        model=added(small(model), job),
+        samples=job.add(store({"x": x})),
+        count=1000,
+        statistics=statistics,
     )
     found = forecast(request, job)
     assert found.seconds == pytest.approx(found.setup_s + 1000 * found.sample_s)
