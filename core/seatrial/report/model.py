@@ -95,15 +95,17 @@ def exit_code(data: Mapping[str, Any], *, strict: bool = False) -> int:
     if data["command"] == "export":
         return {"pass": 0, "fail": 1}.get(data["export"].get("gate", ""), 3)
     if data["verdict"] is not None:
-        code = _EXIT[data["verdict"]]
-        passed = {"never": (0, 1, 3), "do-not-ship": (0, 3)}.get(data["sla"]["fail_on"] or "", (0,))
-        # Nobody has looked at what a fault kept from us: only a verdict can be let pass.
-        return 0 if code in passed and not (code == 3 and _faulted(data)) else code
+        return _verdict_exit(data)
     if data["command"] == "quantize":
         return 0 if any(row["chosen"] for row in data["candidates"]) else 3
-    if data["command"] == "bench":
-        return _bench_exit(data)
-    return 3
+    return _bench_exit(data) if data["command"] == "bench" else 3
+
+
+def _verdict_exit(data: Mapping[str, Any]) -> int:
+    code = _EXIT[data["verdict"]]
+    passed = {"never": (0, 1, 3), "do-not-ship": (0, 3)}.get(data["sla"]["fail_on"] or "", (0,))
+    # Nobody has looked at what a fault kept from us: only a verdict can be let pass.
+    return 0 if code in passed and not (code == 3 and _faulted(data)) else code
 
 
 def _faulted(data: Mapping[str, Any]) -> bool:
