@@ -307,7 +307,7 @@ _ramps: dict[Any, Any] = {}
 
 
 def _ramp(count: int, dtype: Any) -> Any:
-    """Weights between 1 and 2, so that a permutation of a result shows; kept, as many ask for them."""
+    """Weights between 1 and 2, so that a permutation of a result shows; kept for reuse."""
     import torch
 
     if dtype not in _ramps or _ramps[dtype].numel() < count:
