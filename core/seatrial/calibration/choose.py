@@ -18,8 +18,8 @@ STEPS = 255
 #: Fractions of the range tried by the searches, and how often each side is tried anew.
 FRACTIONS, ROUNDS = 48, 2
 
-#: Levels, bins and stride of the search by divergence: Migacz, "8-bit inference with TensorRT",
-#: GTC 2017, with 2048 bins of magnitude and 128 levels.
+#: Levels, bins and stride of the search by divergence: Migacz, GTC 2017, session 7310 on 8-bit
+#: inference, with 2048 bins of magnitude and 128 levels.
 KL_LEVELS, KL_BINS, KL_STRIDE = 128, 2048, 16
 
 Range = tuple[float, float]
