@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # pytest-xdist: one worker per core, but never so many that latency rounds starve.
 WORKERS ?= 2
 
-.PHONY: demo test lint type bench docs format clean
+.PHONY: demo test zoo lint type bench docs format clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Every sabotaged and sound module of the export zoo; `make test` tries every fourth.
+zoo: $(STAMP)
+	SEATRIAL_ZOO=all $(BIN)/python -m pytest -n $(WORKERS) tests/core/export/test_zoo.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,6 +1,13 @@
-"""Sabotaged modules must turn the gate red at the right line, sound ones must pass."""
+"""Sabotaged modules must turn the gate red at the right line, sound ones must pass.
+
+All cases take minutes. By default every fourth is tried, picked by a digest of its name so that a
+new case moves no other; ``make zoo`` (``SEATRIAL_ZOO=all``) tries them all.
+"""
 
 from __future__ import annotations
+
+import hashlib
+import os
 
 import pytest
 import zoo_driver as driver
@@ -9,8 +16,19 @@ import zoo_driver as driver
 MISSES: dict[tuple[str, str], str] = {}
 
 
+#: One case of so many is tried by default.
+SHARE = 1 if os.environ.get("SEATRIAL_ZOO") == "all" else 4
+
+
+def picked(file, case):
+    name = f"{file.stem}:{case.name}".encode()
+    return hashlib.sha256(name).digest()[0] % SHARE == 0
+
+
 def parameters(folder):
     for file, case in driver.cases(folder):
+        if not picked(file, case):
+            continue
         reason = MISSES.get((file.stem, case.name))
         marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
         yield pytest.param(file, case, marks=marks, id=f"{file.stem}-{case.name}")
