@@ -13,7 +13,9 @@ INT8 form loses 8 points of top-1 with plain min-max ranges:
    hold about a sixth of the multiplications, so most of the arithmetic stays INT8.
    BatchNormalization that cannot be folded (it follows a ReLU) is never quantised by the core.
 
-Measured on held-out calibration data only; whether the result is good is for the test set to say.
+These figures come from a study of one net whose test images were looked at along the way, so for
+that net the recipe is not blind. What the product does with it is: it chooses on held-out
+calibration samples, and whether the result is good is for the user's test set to say.
 """
 
 from __future__ import annotations
