@@ -236,21 +236,37 @@ def cut(model: Any, typed: list[Typed], gone: set[int]) -> Any:
     """
     rest = type(model)()
     rest.CopyFrom(model)
-    marks = [(p.node, p.graph) for p in _model.nodes(rest.graph)]
-    for k in sorted(gone, reverse=True):
-        node, graph = marks[k]
-        at = next(i for i, n in enumerate(graph.node) if n.name == node.name)
-        outputs = list(zip(node.output, typed[k].outputs, strict=True))
-        del graph.node[at]
-        for offset, (name, kind) in enumerate((n, t) for n, t in outputs if n):
+    holes: dict[tuple[int, ...], dict[int, int]] = {}
+    places = list(_model.nodes(rest.graph))
+    for k in gone:
+        *graph_path, at = places[k].path
+        holes.setdefault(tuple(graph_path), {})[at] = k
+    # Nested graphs first: filling a graph anew copies the nodes that hold them.
+    for path in sorted(holes, key=len, reverse=True):
+        here = holes[path]
+        graph = places[next(iter(here.values()))].graph
+        filled = []
+        for at, node in enumerate(graph.node):
+            filled += _stand_ins(rest, typed, here[at]) if at in here else [node]
+        del graph.node[:]
+        graph.node.extend(filled)
+    return rest
+
+
+def _stand_ins(rest: Any, typed: list[Typed], k: int) -> list[Any]:
+    """Identity nodes for the outputs of a removed node, each fed by a new graph input."""
+    node = typed[k].place.node
+    made = []
+    for name, kind in zip(node.output, typed[k].outputs, strict=True):
+        if name:
             stand_in = f"seatrial.cut.{k}.{name}"
             declare(rest.graph.input.add(), stand_in, kind)
             identity = type(node)()
             identity.op_type = "Identity"
             identity.input.append(stand_in)
             identity.output.append(name)
-            graph.node.insert(at + offset, identity)
-    return rest
+            made.append(identity)
+    return made
 
 
 def declare(value: Any, name: str, kind: Type) -> None:

@@ -168,10 +168,12 @@ def _reaches_matmul(start: Node, step: Any) -> bool:
 
 def followers(graph: Graph, causes: set[str]) -> dict[str, str]:
     """Nodes that depend on one of ``causes``: label -> label of the first cause upstream."""
+    ordered = sorted(causes)
     holders = {
         n.label: c
         for n in graph.nodes
-        for c in sorted(causes)
+        if n.bodies
+        for c in ordered
         if any(c.startswith(f"{b}/") for b in n.bodies)
     }
     tainted: dict[tuple[str, str], str] = {}
