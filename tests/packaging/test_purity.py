@@ -103,10 +103,6 @@ def test_a_whole_run_leaves_the_parent_clean(tmp_path, model):
 # --- no vendor in the core ------------------------------------------------------------------------
 
 VENDORS = r"openvino|tensorrt|hailo|nncf|litert|tflite|rknn|\bqnn\b|snpe|\btvm\b|coreml|edgetpu"
-#: file -> (words that it may say, why).
-ALLOWED = {
-    "seatrial/calibration/choose.py": ({"tensorrt"}, "the title of the paper of a method"),
-}
 REFERENCE = r"onnxruntime|onnx runtime"
 #: ONNX Runtime is a plain dependency, because it is the reference. Only these name it.
 REFERENCE_ALLOWED = {
@@ -129,7 +125,7 @@ def said(pattern):
 
 
 def test_the_core_names_no_vendor():
-    assert said(VENDORS) == {file: words for file, (words, _) in ALLOWED.items()}
+    assert said(VENDORS) == {}
 
 
 def test_the_core_names_its_reference_only_where_there_is_a_reason():
