@@ -20,17 +20,23 @@ if TYPE_CHECKING:
 #: From best to worst, for combining verdicts.
 _ORDER = (r.Verdict.SUPPORTED, r.Verdict.PARTIAL, r.Verdict.UNKNOWN, r.Verdict.UNSUPPORTED)
 
+#: Rows of one list of a target; the rest is counted. A large model of unknown operators would
+#: otherwise make a report of a hundred megabytes, and the process that judges take five times that.
+MOST = 2000
+
 
 def claimed(static: r.StaticReport | None) -> dict[str, Any] | None:
     """The static column: counts, and every node that is not plainly listed."""
     if static is None:
         return None
     counts = Counter(c.claim.value for c in static.claims)
+    open_ = [c for c in static.claims if c.claim is not r.Claim.LISTED]
+    more = [f"{len(open_) - MOST} more claims are not written out"] if len(open_) > MOST else []
     return rows.claimed(
         **{claim.value: counts.get(claim.value, 0) for claim in r.Claim},
-        claims=[encode(c) for c in static.claims if c.claim is not r.Claim.LISTED],
+        claims=[encode(c) for c in open_[:MOST]],
         sources=sorted({c.source for c in static.claims}),
-        notes=list(static.notes),
+        notes=[*static.notes, *more],
     )
 
 
@@ -168,5 +174,14 @@ def assemble(
         depth=fp32["depth"],
         fp32=fp32,
         int8=int8,
-        findings=[{"precision": precision, **encode(f)} for precision, f in findings],
+        findings=[{"precision": p, **encode(f)} for p, f in _bounded(list(findings))],
     )
+
+
+def _bounded(findings: list[tuple[str, r.Finding]]) -> list[tuple[str, r.Finding]]:
+    """Not more than :data:`MOST` findings, errors first if some must go, and the count of those."""
+    if len(findings) <= MOST:
+        return findings
+    kept = sorted(findings, key=lambda f: f[1].severity != "error")[:MOST]
+    reason = f"{len(findings) - MOST} more findings are not written out"
+    return [*kept, (kept[-1][0], r.Finding(reason=reason, severity="info"))]
