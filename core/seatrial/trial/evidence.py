@@ -125,6 +125,7 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         disturbances=found.rounds.disturbances if found.rounds else (),
         named=tuple(t.id for t in trial.targets if t.asked),
         interrupted=found.interrupted,
+        faulted=bool(found.faults),
     )
     verdicts = []
     for state in trial.targets:

@@ -37,6 +37,7 @@ class Circumstances:
         disturbances: what made the latencies doubtful, from the machine's counters.
         named: targets that the user named; these decide even when they cannot be used.
         interrupted: the run was cut short.
+        faulted: a part of the trial that belongs to no target gave no answer.
     """
 
     int8: bool = True
@@ -47,6 +48,7 @@ class Circumstances:
     disturbances: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     interrupted: bool = False
+    faulted: bool = False
 
 
 @record

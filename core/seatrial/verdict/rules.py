@@ -114,7 +114,7 @@ def judge_run(verdicts: Sequence[tuple[str, Verdict]], run: Circumstances) -> Ve
             missing=("a target that can be used here",),
         )
     verdict = worst(tuple(v.verdict for _, v in deciding))
-    if run.interrupted and verdict == SHIP:
+    if (run.interrupted or run.faulted) and verdict == SHIP:
         verdict = NOT_PROVEN
     answers = {
         part: NOT_ASKED

@@ -341,8 +341,8 @@ def test_the_run_is_its_worst_target() -> None:
     assert codes(nothing) == ["run.no-target"]
 
 
-def test_an_interrupted_run_never_ships() -> None:
-    run = Circumstances(interrupted=True)
+@pytest.mark.parametrize("run", [Circumstances(interrupted=True), Circumstances(faulted=True)])
+def test_an_interrupted_or_faulted_run_never_ships(run: Circumstances) -> None:
     assert judge_run([("a", judged())], run).verdict == "NOT PROVEN"
 
 
