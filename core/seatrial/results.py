@@ -482,7 +482,8 @@ class QuantizeRequest:
     Attributes:
         calibration: a sample store, see :mod:`seatrial.samples`.
         scheme: name of a recipe that the backend offers, ``""``: its default.
-        keep_float: labels of nodes that must stay in float.
+        keep_float: labels of nodes that must stay in float; a quantizer that cannot keep one says
+            what stayed float in ``Quantized.float_nodes``.
     """
 
     model: Ref

@@ -41,20 +41,24 @@ class Candidate:
     """One way to get a portable Q/DQ model.
 
     Attributes:
-        make: makes it from a calibration store.
+        remake: makes it from a calibration store with further nodes, by label, kept in float.
         method: how the core chose its ranges; empty for vendors' candidates.
     """
 
     name: str
     source: str
     scheme: str
-    make: Callable[[r.Ref], Made]
+    remake: Callable[[r.Ref, tuple[str, ...]], Made]
     method: str = ""
     made: Made | None = None
     score: Score | None = None
     fault: r.Fault | None = None
     chosen: bool = False
     reason: str = ""
+
+    def make(self, store: r.Ref) -> Made:
+        """Make it from a calibration store, as it is."""
+        return self.remake(store, ())
 
     def entry(self) -> bakeoff.Entry:
         """What the rule of the bake-off looks at."""
@@ -129,7 +133,7 @@ def _candidate(
     *,
     keep_float: tuple[str, ...] = (),
 ) -> Candidate:
-    def make(store: r.Ref) -> Made:
+    def remake(store: r.Ref, more_float: tuple[str, ...]) -> Made:
         table = tables.get(store)
         if isinstance(table, Made):
             return table
@@ -138,11 +142,11 @@ def _candidate(
             ranges=table,
             dialect=dialect,
             method=method,
-            keep_float=keep_float,
+            keep_float=tuple(dict.fromkeys((*keep_float, *more_float))),
         )
         return dataclasses.replace(insert(tables.trial, request), table=table)
 
-    return Candidate(name, CORE, name.removeprefix("core:"), make, method=method)
+    return Candidate(name, CORE, name.removeprefix("core:"), remake, method=method)
 
 
 def insert(trial: Trial, request: InsertRequest, *, timeout_s: float = 0.0) -> Made:

@@ -26,11 +26,19 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass
 class Portable:
-    """What goes forward for one dialect."""
+    """What goes forward for one dialect.
+
+    Attributes:
+        chosen: the model that goes forward.
+        winner: the candidate that made it; ``None`` for a model that came quantised. Its
+            ``remake`` gives the same with more nodes in float, its ``made.table`` the ranges.
+        why_not: why nothing goes forward.
+    """
 
     dialect: r.QdqDialect
     candidates: list[Candidate]
     chosen: Made | None = None
+    winner: Candidate | None = None
     why_not: str = ""
 
 
@@ -116,13 +124,16 @@ def _vendor_candidates(trial: Trial, states: list[TargetState]) -> list[Candidat
     return found
 
 
-def _vendor(trial: Trial, state: TargetState, recipe: str) -> Callable[[r.Ref], Made]:
-    def make(store: r.Ref) -> Made:
+def _vendor(
+    trial: Trial, state: TargetState, recipe: str
+) -> Callable[[r.Ref, tuple[str, ...]], Made]:
+    def remake(store: r.Ref, keep_float: tuple[str, ...]) -> Made:
         request = r.QuantizeRequest(
             model=trial.model.ref,
             target=state.target.id if state.target else "",
             calibration=store,
             scheme=recipe,
+            keep_float=keep_float,
             seed=trial.seed,
             options=dict(trial.options(state)),
         )
@@ -138,7 +149,7 @@ def _vendor(trial: Trial, state: TargetState, recipe: str) -> Callable[[r.Ref], 
             notes=result.notes,
         )
 
-    return make
+    return remake
 
 
 def _judge(trial: Trial, portable: Portable, data: Split, tables: Tables) -> Portable:
@@ -157,7 +168,7 @@ def _judge(trial: Trial, portable: Portable, data: Split, tables: Tables) -> Por
         first = portable.candidates[0]
         portable.why_not = first.reason or (first.fault.reason if first.fault else choice.reason)
         return portable
-    portable.chosen = winner.made
+    portable.winner, portable.chosen = winner, winner.made
     if data.fit != data.whole and trial.clock.left_s > trial.clock.reserve_s:
         again = winner.make(data.whole)
         if again.ref is not None:

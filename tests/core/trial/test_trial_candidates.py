@@ -124,3 +124,19 @@ def test_a_net_that_int8_does_not_hurt_is_left_alone(trial: Trial) -> None:
     assert len(found.candidates) == 3
     assert found.chosen is not None
     assert "depth" not in found.chosen.float_nodes
+
+
+def test_the_winner_can_be_made_again_with_more_nodes_in_float(trial: Trial) -> None:
+    found = bake_off(trial, spread=3000.0)
+    winner = found.winner
+    assert winner is not None and winner.chosen
+    assert winner.made is found.chosen
+    assert winner.made.table is not None
+    again = winner.remake(found_store(trial), ("point",))
+    assert {"depth", "point"} <= set(again.float_nodes)
+
+
+def found_store(trial: Trial) -> r.Ref:
+    """The calibration store of :func:`bake_off`."""
+    folder = trial.out / "samples"
+    return trial.workspace.add({p.name: p for p in folder.iterdir()}, "")
