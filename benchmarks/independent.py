@@ -31,10 +31,10 @@ def main(folders: list[str]) -> int:
     print("|---|---|---|---|---|")
     for folder in folders:
         report = json.loads((Path(folder) / "report.json").read_text("utf-8"))
-        samples = list(_samples(report))
+        samples = list(read_samples(report))
         for row in _rungs(report):
             right = round(row["value"] * row["n"] / 100)
-            again = _right(_loader(report, row, Path(folder)), samples)
+            again = _right(loader(report, row, Path(folder)), samples)
             same = right == again and row["n"] == len(samples)
             wrong += not same
             name = Path(report["model"]["path"]).name
@@ -58,7 +58,7 @@ def _right(run: Run, samples: list[tuple[Any, int]]) -> int:
     return sum(int(np.asarray(run(x)).reshape(-1).argmax()) == label for x, label in samples)
 
 
-def _loader(report: dict[str, Any], row: dict[str, Any], folder: Path) -> Run:
+def loader(report: dict[str, Any], row: dict[str, Any], folder: Path) -> Run:
     """A plain call of the runtime on the rung's own artefact."""
     root = folder / ".seatrial" / "objects" / row["artifact"]
     if row["target"] is None or row["target"].startswith("onnxruntime"):
@@ -79,16 +79,20 @@ def _loader(report: dict[str, Any], row: dict[str, Any], folder: Path) -> Run:
 _F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
-def _samples(report: dict[str, Any]) -> Iterator[tuple[Any, int]]:
-    """Test samples and class indices, by this script's own reading of the contract."""
+def read_samples(report: dict[str, Any], role: str = "test") -> Iterator[tuple[Any, int]]:
+    """Samples (1, ...) and class indices of a role, by this script's own reading of the contract.
+
+    Labelled folders are told apart by the ``split`` column: ``test`` or ``calib``.
+    """
     (contract,) = report["input_contract"].values()
-    source = report["data"]["test"]["source"]
+    source = report["data"][role]["source"]
     config = report["command_line"]
     offset = _offset(config)
     place, _, part = source.partition("[")
     if Path(place).is_dir():
+        split = "test" if role == "test" else "calib"
         with (Path(place) / "labels.csv").open(newline="") as file:
-            rows = [r for r in csv.DictReader(file) if r["split"] == "test"]
+            rows = [r for r in csv.DictReader(file) if r["split"] == split]
         for r in sorted(rows, key=lambda r: r["file"]):
             yield _picture(Path(place) / r["file"], contract), int(r["class_index"]) + offset
         return

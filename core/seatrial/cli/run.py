@@ -15,7 +15,13 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         description="Try a model on every backend and give one verdict per target.",
         allow_abbrev=False,
     )
-    parser.add_argument("model", metavar="MODEL", help="an ONNX file, or MODULE:FACTORY")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        default="",
+        help="an ONNX file, or MODULE:FACTORY (default: [model] path of the configuration)",
+    )
     data = parser.add_argument_group(
         "data", "a folder of images, .npz, .npy or MODULE:CALLABLE; SRC[0:256] is a slice"
     )

@@ -195,7 +195,6 @@ def test_the_traceback_is_shown_when_asked_for(capsys, verb, tmp_path, monkeypat
 @pytest.mark.parametrize(
     "words",
     [
-        ["run"],
         ["nonsense"],
         ["run", "m.onnx", "--max-latency", "12ms"],
         ["run", "m.onnx", "--max-latency", "p99=-1ms"],
@@ -275,6 +274,20 @@ def test_what_is_not_given_is_not_said(capsys, verb):
     (options,) = verbs.options
     assert options.sla == SLA()
     assert (options.seed, options.threads, options.jobs.timeout_s) == (None, None, None)
+
+
+def test_the_model_of_run_may_stand_in_the_configuration(capsys, verb):
+    verbs = verb("run", Report(examples.ship()))
+    assert run(capsys, "run", "--config", "c.toml", "-q")[0] == 0
+    (options,) = verbs.options
+    assert (options.model, options.config) == ("", "c.toml")
+
+
+def test_run_without_any_model_is_one_line_and_2(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "run")
+    assert (code, out) == (2, "")
+    assert err == "seatrial: error: MODEL: no model was named (seatrial run MODEL ...)\n"
 
 
 def test_limits_of_the_flags_win_over_the_configuration():
