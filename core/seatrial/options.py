@@ -124,6 +124,8 @@ class RunOptions:
 
     Attributes:
         model: path of the model, or ``MODULE:FACTORY``.
+        weights: a checkpoint to load into what the factory gives.
+        trust_pickle: loading it may run the code that a pickle carries.
         calibration: data source for ranges, as typed.
         test: data source that judges, as typed.
         data: one source to be split in two instead.
@@ -151,6 +153,8 @@ class RunOptions:
     seed: int | None = None
     threads: int | None = None
     force_synthetic: bool = False
+    weights: str = ""
+    trust_pickle: bool = False
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     jobs: JobOptions = JobOptions()
     command_line: tuple[str, ...] = ()

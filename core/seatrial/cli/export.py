@@ -23,12 +23,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the .onnx to write")
     parser.add_argument("--data", default="", metavar="SRC", help="samples for the parity gate")
     parser.add_argument("--samples", metavar="N", help="use N of them (default and most 100)")
-    parser.add_argument(
-        "--weights", default="", metavar="FILE", help=".safetensors or a checkpoint"
-    )
-    parser.add_argument(
-        "--trust-pickle", action="store_true", help="let a checkpoint's pickle run code"
-    )
+    flags.weights(parser)
     flags.shapes(parser)
     parser.add_argument(
         "--dynamic",

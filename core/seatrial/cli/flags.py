@@ -93,6 +93,19 @@ def config(parser: ArgumentParser) -> None:
     parser.add_argument("--config", default="", metavar="FILE", help="seatrial.toml; flags win")
 
 
+def weights(parser: ArgumentParser) -> None:
+    """``--weights`` and ``--trust-pickle``."""
+    parser.add_argument(
+        "--weights",
+        default="",
+        metavar="FILE",
+        help="load a .safetensors or state dict into what the factory gives",
+    )
+    parser.add_argument(
+        "--trust-pickle", action="store_true", help="let a checkpoint's pickle run code"
+    )
+
+
 def shapes(parser: ArgumentParser) -> None:
     """``--shape``."""
     parser.add_argument(

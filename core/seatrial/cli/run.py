@@ -20,7 +20,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         metavar="MODEL",
         nargs="?",
         default="",
-        help="an ONNX file, or MODULE:FACTORY (default: [model] path of the configuration)",
+        help="an ONNX file, MODULE:FACTORY or a .pt2 program (default: the configuration's)",
     )
     data = parser.add_argument_group(
         "data", "a folder of images, .npz, .npy or MODULE:CALLABLE; SRC[0:256] is a slice"
@@ -38,6 +38,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument(
         "-o", "--out", default="", metavar="DIR", help="output folder (default MODEL-trial)"
     )
+    flags.weights(parser)
     flags.targets(parser)
     flags.config(parser)
     parser.add_argument("--quick", action="store_true", help="end within two minutes")
@@ -57,6 +58,8 @@ def run(args: Namespace) -> int:
 
     options = RunOptions(
         model=args.model,
+        weights=args.weights,
+        trust_pickle=args.trust_pickle,
         calibration=args.calibration,
         test=args.test,
         data=args.data,

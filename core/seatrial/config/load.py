@@ -38,6 +38,7 @@ _FLAGS = {
     "data.calibration.source": "--calibration",
     "data.test.source": "--test",
     "model.path": "MODEL",
+    "model.weights": "--weights",
 }
 
 
@@ -200,8 +201,11 @@ class _Reader:
     def _model(self) -> ModelConfig:
         model = dict(self.tree.get("model", {}))
         path = model.get("path", "")
-        if path and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", path):
+        module = re.fullmatch(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*", path)
+        if path and (module is None or module[1].endswith(".py")):
             model["path"] = str(Path(self._base("model.path")) / expanded(path))
+        if model.get("weights"):
+            model["weights"] = str(Path(self._base("model.weights")) / expanded(model["weights"]))
         return ModelConfig(**model)
 
     def _contract(self, name: str, values: Mapping[str, Any]) -> InputContract:

@@ -17,11 +17,19 @@ from seatrial.tasks.base import TaskSpec
 
 @record
 class ModelConfig:
-    """``[model]``: path (absolute) or ``MODULE:FACTORY``, and how to export it."""
+    """``[model]``: path (absolute) or ``MODULE:FACTORY``, and how to export it.
+
+    Attributes:
+        exporter: the only one to try; empty: all.
+        weights: a checkpoint (absolute) to load into what a factory gives.
+        trust_pickle: loading it may run the code that a pickle carries.
+    """
 
     path: str = ""
     opset: int | None = None
     exporter: str = ""
+    weights: str = ""
+    trust_pickle: bool = False
 
 
 @record

@@ -13,7 +13,13 @@ from seatrial.options import FAIL_ON
 
 Fields = Mapping[str, v.Parser]
 
-MODEL: Fields = {"path": v.text, "opset": v.integer(1), "exporter": v.text}
+MODEL: Fields = {
+    "path": v.text,
+    "opset": v.integer(1),
+    "exporter": v.choice("", "dynamo", "torchscript"),
+    "weights": v.text,
+    "trust_pickle": v.flag,
+}
 INPUT: Fields = {
     "mode": v.choice("image", "tensor"),
     "size": v.integers,

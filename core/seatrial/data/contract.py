@@ -239,6 +239,7 @@ def complete(contract: InputContract, model_input: TensorIO) -> InputContract:
     if contract.mode == "tensor":
         return contract  # its dtype stays as written: writing it permits int to float
     contract = dataclasses.replace(contract, dtype=dtype)
+    _must_say(contract, model_input)
     layout = contract.layout or guess_layout(model_input, contract)
     axes = dict(zip(layout, model_input.shape, strict=False))
     if model_input.shape == UNKNOWN_RANK:
@@ -258,6 +259,30 @@ def complete(contract: InputContract, model_input: TensorIO) -> InputContract:
             raise _shape_clash(model_input, layout, f"gives {'x'.join(shape)}")
     resize = contract.resize or ("crop" if contract.resize_to else "none")
     return dataclasses.replace(contract, layout=layout, size=size, resize=resize)
+
+
+def _must_say(contract: InputContract, model_input: TensorIO) -> None:
+    """Refuse a picture's contract that leaves out what no model tells."""
+    wanted = {"dtype": '"float32"'}
+    if model_input.shape == UNKNOWN_RANK:
+        wanted = {"size": "[224, 224]", "layout": '"NCHW"', **wanted}
+    missing = {k: v for k, v in wanted.items() if not getattr(contract, k)}
+    if missing:
+        raise UserError(
+            "input contract",
+            f"a PyTorch module does not say what it takes, and the contract lacks "
+            f"{', '.join(missing)}",
+            place=f'[input."{model_input.name}"]',
+            advice=f"as it was trained: {', '.join(f'{k} = {v}' for k, v in missing.items())}",
+        )
+
+
+def fed_shape(contract: InputContract) -> tuple[int, ...]:
+    """Shape of one picture as fed, batch 1; empty when the contract does not tell it."""
+    if contract.mode != "image" or len(contract.size) != 2 or not contract.layout:
+        return ()
+    sizes = {"N": 1, "C": contract.channels, "H": contract.size[0], "W": contract.size[1]}
+    return tuple(sizes[axis] for axis in contract.layout)
 
 
 def guess_layout(model_input: TensorIO, contract: InputContract | None = None) -> str:

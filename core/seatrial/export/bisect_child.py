@@ -1,9 +1,11 @@
 """Core tasks: the first node of an exported model whose output differs from the module's.
 
 The module's side runs the exported program node by node (or, for the TorchScript route, the module
-with hooks) on one sample and keeps every tensor that the model names alike. The model's side runs
-once with all of these as outputs. Nodes are compared in topological order, so that one pass does
-what a bisection would need several sessions for.
+with hooks) on one sample and keeps every tensor that the model names alike. The model's side is
+cut at these tensors: each node reads what the module computed and is compared with what the module
+computed next, so that neither rounding nor an earlier fault is handed on. One session does all
+nodes at once; a search by halves would need several, and the error that has piled up in a deep
+net would hide a small fault.
 """
 
 from __future__ import annotations
@@ -24,10 +26,13 @@ from seatrial.hookspecs import Job
 from seatrial.results import Artifact, node_label
 from seatrial.samples import Samples
 
-#: A node diverges when its error is this many times that of what it reads ...
-JUMP = 64.0
-#: ... and this large, as a fraction of its output's magnitude; rounding of one node is below it.
+#: A node is wrong when its own error is this large, as a fraction of its output's magnitude:
+#: rounding of a single node stays below, a sum over 2**14 terms included.
 LEAST = 2.0**-16
+#: If none is: the worst one, when its error is this many times the usual one.
+JUMP = 64.0
+#: Ends the name of what a node computes, where its readers are fed from outside.
+OWN = "\x00own"
 
 
 def tensors_of(request: GraphRequest, job: Job) -> Tensors:
@@ -141,7 +146,7 @@ def _hooked(built: Any, request: TapRequest, samples: Samples) -> dict[str, Any]
 
 
 def diverge(request: DivergeRequest, job: Job) -> Divergence:
-    """Run the model with all taps on one sample, and find where it leaves the module."""
+    """Run every node on what the module gave its ancestors, and find the first that is wrong."""
     import numpy as np
     import onnx
 
@@ -149,17 +154,49 @@ def diverge(request: DivergeRequest, job: Job) -> Divergence:
 
     path = job.path(request.model)
     model = onnx.load(path, load_external_data=False)
-    source = reference.with_outputs(model, request.names)
-    session = reference.open_model(source, folder=path.parent, optimize="none")
-    samples = Samples(job.path(request.samples))
-    feeds = {n: v for n, v in samples.feeds([request.index]).items() if n in session.inputs}
-    given = session.run(feeds)
     folder = job.path(request.taps) / "taps"
-    errors = {
-        name: _error(np.load(folder / f"{i}.npy"), given[name])
-        for i, name in enumerate(request.names)
-    }
+    expected = {n: np.load(folder / f"{i}.npy") for i, n in enumerate(request.names)}
+    feeds = dict(Samples(job.path(request.samples)).feeds([request.index]))
+    job.progress("the exported model as a whole")
+    whole = reference.open_model(
+        reference.with_outputs(model, request.names), folder=path.parent, optimize="none"
+    )
+    given = whole.run({n: v for n, v in feeds.items() if n in whole.inputs})
+    same = {n: v for n, v in expected.items() if np.shape(given[n]) == np.shape(v)}
+    fed = {n: v.astype(np.asarray(given[n]).dtype, copy=False) for n, v in same.items()}
+    job.progress("every node by itself")
+    single = reference.open_model(cut(model, fed), folder=path.parent, optimize="none")
+    own = single.run({n: v for n, v in {**feeds, **fed}.items() if n in single.inputs})
+    errors = {n: _error(v, own[n + OWN] if n in fed else given[n]) for n, v in expected.items()}
     return first_divergence(model.graph, errors)
+
+
+def cut(original: Any, fed: Mapping[str, Any]) -> bytes:
+    """A copy in which tensors are fed from outside to all that read them, serialised.
+
+    What their writers compute goes out under the name with :data:`OWN` behind it: every stretch
+    of nodes between two such tensors runs by itself, and no error is handed on.
+
+    Args:
+        original: a ``ModelProto``.
+        fed: arrays by the name of a tensor that a node of the main graph writes.
+    """
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(original)
+    graph = model.graph
+    del graph.output[:]
+    del graph.value_info[:]
+    for node in graph.node:
+        for i, name in enumerate(node.output):
+            if name in fed:
+                node.output[i] = name + OWN
+                graph.output.append(onnx.ValueInfoProto(name=name + OWN))
+    for name, value in fed.items():
+        kind = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+        graph.input.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    return bytes(model.SerializeToString())
 
 
 def _error(expected: Any, got: Any) -> float:
@@ -169,41 +206,57 @@ def _error(expected: Any, got: Any) -> float:
 
 
 def first_divergence(graph: Any, errors: Mapping[str, float]) -> Divergence:
-    """The first node in topological order whose error is not explained by what it reads.
+    """The first node in topological order that is wrong by itself.
+
+    Where none exceeds :data:`LEAST`, the worst counts if it stands out from the others.
 
     Args:
         graph: the model's main graph.
-        errors: scale-aware error of every tensor that was compared.
+        errors: scale-aware error of every tensor that was compared, each computed from what the
+            module gave its ancestors.
     """
-    from seatrial.export.graph_child import described
-
-    entering: dict[str, float] = {}
+    known = sorted(e for e in errors.values() if e)
+    usual = known[len(known) // 2] if known else 0.0
+    least = LEAST
+    if known and known[-1] <= LEAST and known[-1] > JUMP * usual:
+        least = known[-1] * 0.999
     region: dict[str, tuple[str, ...]] = {}
+    before = 0.0
     for index, node in enumerate(graph.node):
         label = node_label(node.name, node.op_type, index)
-        before = max((entering.get(n, 0.0) for n in node.input), default=0.0)
         behind = tuple(dict.fromkeys(r for n in node.input for r in region.get(n, ())))
         for name in node.output:
             if name not in errors:
-                entering[name] = before
                 region[name] = (*behind, label)[-24:]
                 continue
-            after = errors[name]
-            if after > max(JUMP * before, LEAST):
-                place = described(node, label)
-                return Divergence(
-                    found=True,
-                    node=label,
-                    op_type=node.op_type,
-                    tensor=name,
-                    module=place.module,
-                    file=place.file,
-                    line=place.line,
-                    before=before,
-                    after=after,
-                    compared=len(errors),
-                    region=(*behind, label),
-                )
-            entering[name] = after
-            region[name] = ()
+            if errors[name] > least:
+                return _found(node, label, name, (*behind, label), before=before, errors=errors)
+            before = max(before, errors[name])
     return Divergence(found=False, compared=len(errors))
+
+
+def _found(
+    node: Any,
+    label: str,
+    tensor: str,
+    region: tuple[str, ...],
+    *,
+    before: float,
+    errors: Mapping[str, float],
+) -> Divergence:
+    from seatrial.export.graph_child import described
+
+    place = described(node, label)
+    return Divergence(
+        found=True,
+        node=label,
+        op_type=node.op_type,
+        tensor=tensor,
+        module=place.module,
+        file=place.file,
+        line=place.line,
+        before=before,
+        after=errors[tensor],
+        compared=len(errors),
+        region=region,
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seatrial.export import findings, steady
+from seatrial.export.gate import measured
 from seatrial.export.module_run import ModuleRun, quiet, watched_passes
 from seatrial.export.records import (
     Described,
@@ -77,13 +79,16 @@ def study(request: StudyRequest, job: Job) -> StudyResult:
         original = _copied(built)
         first = request.indices[0]
         watched = watched_passes(run, samples, [first], [first])
+        begin = time.monotonic()
         files = _prefixed(run.store(job, samples, request.indices, "fp32"), "fp32")
+        call_s = (time.monotonic() - begin) / len(request.indices)
         varies = steady.order_matters(run, original, samples, request.indices)
         problems += findings.watched(*watched, varies=varies)
         problems += steady.coupled(run, samples, request.indices)
         problems += steady.values(run, job, samples, request)
         exact = Yardstick(original, run, request.seed)
-        files += _prefixed(exact.store(job, samples, request.indices), "exact")
+        some = [request.indices[k] for k in measured(len(request.indices))]
+        files += _prefixed(exact.store(job, samples, some), "exact")
         runs = [
             _variant(
                 run,
@@ -105,6 +110,8 @@ def study(request: StudyRequest, job: Job) -> StudyResult:
         variants=tuple(runs),
         scripted=findings.escapes(watched[0]),
         lines=findings.lines(watched[1]),
+        touched=findings.lines(watched[1], every=True),
+        call_s=call_s,
     )
 
 

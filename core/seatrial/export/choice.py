@@ -70,8 +70,9 @@ def _why(a: Attempt, best: Attempt, ranked: Sequence[Attempt], choice: opsets.Ch
     other = ranked[1]
     if any(p.level == ERROR for p in other.problems) or other.gate != a.gate:
         return f"the only route whose gate is {a.gate}"
+    verb = "passes" if a.gate == PASS else "does"
     return (
-        "passes like the other route, whose exporter is deprecated"
+        f"{verb} like the other route, whose exporter is deprecated"
         if (_difference(other, a) == _SAME)
         else f"better than the other route: it has {_difference(other, a)}"
     )

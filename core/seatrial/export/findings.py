@@ -116,9 +116,15 @@ def escapes(trace: Trace) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"{e.place.file}:{e.place.line}" for e in found))
 
 
-def lines(trace: Trace) -> tuple[str, ...]:
-    """Lines that computed something, in order; copies and views leave no node in a graph."""
-    found = [e for e in trace.of("op") if e.place.file and not e.name.startswith(_SILENT)]
+def lines(trace: Trace, *, every: bool = False) -> tuple[str, ...]:
+    """Lines that computed something, in order; copies and views leave no node in a graph.
+
+    Args:
+        trace: a watched pass.
+        every: also those that leave none.
+    """
+    found = [e for e in trace.of("op") if e.place.file]
+    found = [e for e in found if every or not e.name.startswith(_SILENT)]
     return tuple(dict.fromkeys(f"{e.place.file}:{e.place.line}" for e in found))
 
 

@@ -30,10 +30,13 @@ def inspect(request: GraphRequest, job: Job) -> GraphFacts:
     flow, foreign = [], []
     needs: dict[str, int] = {}
     lines: dict[str, None] = {}
+    sources: dict[str, None] = {}
     count = 0
     for node, label in walk(model.graph, ""):
         count += 1
-        lines.update(dict.fromkeys(f"{file}:{line}" for file, line in frames(node)))
+        places = [f"{file}:{line}" for file, line in frames(node)]
+        lines.update(dict.fromkeys(places))
+        sources.update(dict.fromkeys(places[-1:]))
         if node.op_type in CONTROL_FLOW and node.domain in STANDARD:
             flow.append(described(node, label))
         if node.domain not in STANDARD:
@@ -50,6 +53,7 @@ def inspect(request: GraphRequest, job: Job) -> GraphFacts:
         control_flow=tuple(flow),
         foreign=tuple(foreign),
         lines=tuple(lines),
+        sources=tuple(sources),
         needs=ordered,
         inputs=tuple(tensor(v) for v in model.graph.input if v.name not in weights),
         outputs=tuple(tensor(v) for v in model.graph.output),

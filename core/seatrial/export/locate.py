@@ -1,4 +1,4 @@
-"""Where a model that is not the module leaves it: the first diverging node, or a line left out."""
+"""Where a model leaves its module: the first diverging node, a line left out, one added."""
 
 from __future__ import annotations
 
@@ -38,6 +38,24 @@ def bisect(
         request: how it was exported.
         index: the sample.
     """
+    taps = tap(stage, made, model, request, index)
+    return search(stage, made, model, taps) if taps is not None else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Taps:
+    """The module's inner tensors for one sample: the store, and their names."""
+
+    request: er.ExportRequest
+    index: int
+    ref: r.Ref
+    names: tuple[str, ...]
+
+
+def tap(
+    stage: Stage, made: Made, model: r.Ref, request: er.ExportRequest, index: int
+) -> Taps | None:
+    """The module's inner tensors that a model names alike; arguments as of :func:`bisect`."""
     known = kept(stage, made, "bisect_child:tensors_of", er.GraphRequest(model=model))
     if known is None:
         return None
@@ -53,19 +71,31 @@ def bisect(
         if outcome.fault is not None:
             made.faults.append(outcome.fault)
         return None
+    return Taps(request, index, stage.runner.adopt(outcome, tapped.artifact), tapped.names)
+
+
+def search(stage: Stage, made: Made, model: r.Ref, taps: Taps) -> er.Divergence | None:
+    """The first node that is wrong by itself.
+
+    Args:
+        stage: the command at work.
+        made: where faults are kept.
+        model: the exported model.
+        taps: the module's tensors, see :func:`tap`.
+    """
     compare = er.DivergeRequest(
         model=model,
-        samples=request.samples,
-        index=index,
-        taps=stage.runner.adopt(outcome, tapped.artifact),
-        names=tapped.names,
+        samples=taps.request.samples,
+        index=taps.index,
+        taps=taps.ref,
+        names=taps.names,
     )
     found: er.Divergence | None = kept(stage, made, "bisect_child:diverge", compare)
     return found
 
 
 def left_out(made: Made) -> None:
-    """Where translation is right and numbers are wrong, capture took another way: name the line."""
+    """Where translation is right and numbers wrong, capture took another way: name the line."""
     chosen, study = made.chosen, made.study
     wrong = chosen is not None and (
         chosen.gate == er.FAIL or any(p.code == "baked-in-shape" for p in chosen.problems)
@@ -74,19 +104,23 @@ def left_out(made: Made) -> None:
         return
     if (made.divergence is not None and made.divergence.found) or not chosen.graph.lines:
         return
-    line = next((x for x in study.lines if x not in chosen.graph.lines), "")
-    if line:
-        file, _, number = line.rpartition(":")
-        problem = er.Problem(
-            code="left-out",
-            level=er.ERROR,
-            text="this line computes something in PyTorch and nothing in the exported model",
-            file=file,
-            line=int(number),
-            advice="forward must not ask whether it is being exported or traced",
-            route=chosen.route,
-        )
-        made.attempts = [
-            dataclasses.replace(a, problems=(*a.problems, problem)) if a.chosen else a
-            for a in made.attempts
-        ]
+    missing = next((x for x in study.lines if x not in chosen.graph.lines), "")
+    added = next((x for x in chosen.graph.sources if x not in study.touched), "")
+    if not missing and not added:
+        return
+    file, _, number = (missing or added).rpartition(":")
+    problem = er.Problem(
+        code="left-out" if missing else "added",
+        level=er.ERROR,
+        text="this line computes something in PyTorch and nothing in the exported model"
+        if missing
+        else "this line computes something in the exported model and nothing in PyTorch",
+        file=file,
+        line=int(number),
+        advice="forward must not ask whether it is being exported or traced",
+        route=chosen.route,
+    )
+    made.attempts = [
+        dataclasses.replace(a, problems=(*a.problems, problem)) if a.chosen else a
+        for a in made.attempts
+    ]

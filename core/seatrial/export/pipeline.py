@@ -28,7 +28,9 @@ def describe(stage: Stage, spec: er.ModuleSpec) -> er.Described | r.Fault:
         user=True,
     )
     found: er.Described | None = outcome.result
-    return found if found is not None else fault_of(outcome.fault)
+    if found is None:
+        return fault_of(outcome.fault)
+    return dataclasses.replace(found, seconds=outcome.seconds)
 
 
 def noise(stage: Stage, inputs: Sequence[r.TensorIO], seed: int) -> tuple[r.Ref, int]:
@@ -61,6 +63,10 @@ def make(stage: Stage, wish: Wish, samples: r.Ref) -> Made:
         made.gate = er.NOT_PROVEN
         return made
     for route in wish.routes:
+        if wish.hurried and any(_good(a) for a in made.attempts):
+            reason = "not tried: the run is quick, and the other route passes"
+            made.attempts.append(er.Attempt(route=route, ok=False, reason=reason))
+            continue
         stage.progress("export", route)
         made.attempts.append(_attempt(stage, made, route, store))
     made.attempts = choose(made.attempts, wish.choice)
@@ -69,6 +75,11 @@ def make(stage: Stage, wish: Wish, samples: r.Ref) -> Made:
         made.divergence = locate.divergence(stage, made)
         locate.left_out(made)
     return made
+
+
+def _good(attempt: er.Attempt) -> bool:
+    broken = any(p.level == er.ERROR for p in attempt.problems)
+    return attempt.ok and attempt.gate == er.PASS and not broken
 
 
 def _study(stage: Stage, made: Made, store: Samples) -> er.StudyResult | None:

@@ -97,6 +97,7 @@ class Described:
         parameters: how many numbers it holds.
         torch: version.
         notes: what was done to load the weights.
+        seconds: until the module stood ready, torch's import included.
     """
 
     inputs: tuple[TensorIO, ...]
@@ -105,6 +106,7 @@ class Described:
     parameters: int = 0
     torch: str = ""
     notes: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 @record
@@ -165,15 +167,19 @@ class StudyResult:
         problems: found while watching.
         scripted: lines that read a tensor's value in Python, ``FILE:LINE``.
         lines: lines that computed something, in order, ``FILE:LINE``.
+        touched: lines that called any operator.
+        call_s: seconds that one sample takes.
     """
 
     artifact: Artifact
     outputs: tuple[str, ...]
     yardstick: str = ""
+    call_s: float = 0.0
     problems: tuple[Problem, ...] = ()
     variants: tuple[VariantRun, ...] = ()
     scripted: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
 
 
 @record
@@ -246,6 +252,7 @@ class GraphFacts:
         control_flow: If, Loop and Scan nodes.
         foreign: nodes of non-standard domains without a function body in the file.
         lines: the user's lines that its nodes come from, ``FILE:LINE``; empty: the file tells none.
+        sources: of these, the innermost line of every node.
         needs: operator -> the opset in which its present form came, the highest first.
         inputs: as declared.
         outputs: as declared.
@@ -256,6 +263,7 @@ class GraphFacts:
     control_flow: tuple[GraphNode, ...] = ()
     foreign: tuple[GraphNode, ...] = ()
     lines: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     needs: Mapping[str, int] = field(default_factory=dict)
     inputs: tuple[TensorIO, ...] = ()
     outputs: tuple[TensorIO, ...] = ()
@@ -447,8 +455,8 @@ class Divergence:
 
     Attributes:
         node: its label.
-        before: largest scale-aware error among its compared ancestors.
-        after: error of its own output.
+        before: largest scale-aware error of the nodes before it, each by itself.
+        after: its own error, on what the module computed before it.
         compared: tensors that both sides have.
         region: labels of the nodes between it and its nearest compared ancestors.
         found: False: no compared tensor diverges.

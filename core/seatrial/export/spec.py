@@ -28,6 +28,8 @@ def spec_of(
     name = Path(weights).name
     suffix = Path(text).suffix.lower()
     if suffix in (".pt2", ".ep", ".pt", ".pth", ".ts", ".torchscript"):
+        if weights:
+            raise UserError("--weights", "the file carries its own weights", place=text)
         kind = er.PROGRAM if suffix in (".pt2", ".ep") else er.ARCHIVE
         return er.ModuleSpec(
             kind=kind, location=text, file=_file(workspace, text, text), trust_pickle=trust_pickle

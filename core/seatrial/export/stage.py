@@ -35,6 +35,7 @@ class Wish:
         translations: ``MODULE:TABLE``.
         synthetic: the samples are noise.
         seed: of everything random.
+        hurried: a route that passes is enough; the others are then not tried.
     """
 
     spec: er.ModuleSpec
@@ -44,6 +45,7 @@ class Wish:
     translations: str = ""
     synthetic: bool = False
     seed: int = 0
+    hurried: bool = False
 
 
 @dataclasses.dataclass

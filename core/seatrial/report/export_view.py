@@ -48,7 +48,7 @@ def attempts(part: Data) -> sheets.Sheet:
     rows: list[tuple[str, ...]] = [
         (
             safe(a["route"]),
-            safe(a["gate"]) if a["ok"] else "failed",
+            _word(a),
             str(a["opset"] or "-"),
             str(a["nodes"] or "-"),
             f"{a['seconds']:.1f}",
@@ -57,6 +57,13 @@ def attempts(part: Data) -> sheets.Sheet:
         for a in part["attempts"]
     ]
     return sheets.Sheet("Exporters", heads, rows)
+
+
+def _word(attempt: Data) -> str:
+    """The gate, or why there is none."""
+    if attempt["ok"]:
+        return safe(attempt["gate"])
+    return "not tried" if attempt["reason"].startswith("not tried") else "failed"
 
 
 def parity(part: Data) -> sheets.Sheet:
@@ -126,7 +133,12 @@ def _divergence(page: Page, part: Data) -> None:
     page.heading("First node that diverges")
     page.labelled("error", f"{safe(found['op_type'])} {safe(found['node'], 80)}{_at(found)}")
     page.line(
-        (f"error {found['before']:.1e} before it, {found['after']:.1e} after it", "dim"), indent=11
+        (
+            f"by itself wrong by {found['after']:.1e} of its scale; nodes before it: at most "
+            f"{found['before']:.1e}",
+            "dim",
+        ),
+        indent=11,
     )
 
 

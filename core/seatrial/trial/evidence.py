@@ -14,7 +14,7 @@ from seatrial.calibration import table
 from seatrial.calibration.audit import audit
 from seatrial.calibration.types import RangeTable
 from seatrial.codec import encode
-from seatrial.export.records import ModuleSpec
+from seatrial.export.records import FAIL, ModuleSpec
 from seatrial.ladder import gates
 from seatrial.ladder import records as lr
 from seatrial.options import SLA, QuantizeOptions, RunOptions
@@ -38,6 +38,9 @@ class Evidence:
 
     Attributes:
         feed: the store that layout proof, profiling and benchmark are fed from.
+        export_gate: of the export that the run began with; empty: it began at an ONNX model.
+        module_cost: seconds that the module takes to start, and for one sample.
+        missing: what was not tried, and would have to be for a better verdict.
         faults: of the core's own children, which belong to no target.
     """
 
@@ -58,7 +61,10 @@ class Evidence:
     rounds: timing.Rounds | None = None
     module: ModuleSpec | None = None
     exported: dict[str, Any] = dataclasses.field(default_factory=dict)
+    export_gate: str = ""
     export_reasons: list[rows.Row] = dataclasses.field(default_factory=list)
+    module_cost: tuple[float, float] = (0.0, 0.0)
+    missing: list[str] = dataclasses.field(default_factory=list)
     faults: list[r.Fault] = dataclasses.field(default_factory=list)
     interrupted: bool = False
 
@@ -126,6 +132,8 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         named=tuple(t.id for t in trial.targets if t.asked),
         interrupted=found.interrupted,
         faulted=bool(found.faults),
+        export=found.export_gate,
+        exported=trial.admitted is not None,
     )
     verdicts = []
     for state in trial.targets:
@@ -145,8 +153,10 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
     final = rules.judge_run(verdicts, run)
     data["verdict"] = final.verdict
     data["answers"] = dict(final.answers)
-    data["reasons"] = [*final.reasons, *_remarks(trial, found)]
-    data["missing"] = list(final.missing)
+    levels = ("error", "warning", "info")
+    everything = [*final.reasons, *_remarks(trial, found)]
+    data["reasons"] = [row for level in levels for row in everything if row["level"] == level]
+    data["missing"] = [*final.missing, *found.missing]
 
 
 def _noise(judged: lr.JudgeResult | None) -> dict[str, Any]:
@@ -276,7 +286,7 @@ def _next(found: Evidence, data: dict[str, Any], model: str, out: Path) -> list[
     typed = list(found.options.command_line) or ["seatrial", "run", model]
     if found.interrupted:
         return [shlex.join(typed)]
-    if data["verdict"] == "SHIP":
+    if data["verdict"] == "SHIP" or found.export_gate == FAIL:
         return [f"cat {shlex.quote(str(out / 'report.md'))}"]
     if found.quick:
         return [shlex.join([w for w in typed if w != "--quick"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from seatrial import data as data_room
 from seatrial import intake, registry
 from seatrial import results as r
 from seatrial.codec import encode
+from seatrial.data.contract import fed_shape
 from seatrial.errors import UserError
 from seatrial.export import opsets, pipeline, recipes, view
 from seatrial.export import records as er
@@ -165,7 +167,7 @@ def feeds(
     Raises:
         UserError: the source is refused, or nothing tells the inputs' shapes.
     """
-    inputs = tuple(_typed(tensor, shapes) for tensor in described.inputs)
+    inputs = tuple(_typed(tensor, shapes, config) for tensor in described.inputs)
     source = data_room.parse(data) if data else config.source("calibration")
     if source is None:
         ref, _ = pipeline.noise(trial, inputs, trial.seed)
@@ -186,17 +188,15 @@ def feeds(
     return loaded, loaded.ref
 
 
-def _typed(tensor: r.TensorIO, shapes: Mapping[str, tuple[int, ...]]) -> r.TensorIO:
-    import dataclasses
-
-    shape = shapes.get(tensor.name, tensor.shape)
-    return dataclasses.replace(tensor, shape=tuple(shape))
+def _typed(tensor: r.TensorIO, shapes: Mapping[str, tuple[int, ...]], config: Config) -> r.TensorIO:
+    """The shape as typed, else as the factory's example has it, else as the contract says."""
+    contract = config.inputs.get(tensor.name)
+    told = tensor.shape or (fed_shape(contract) if contract is not None else ())
+    return dataclasses.replace(tensor, shape=tuple(shapes.get(tensor.name, told)))
 
 
 def _open(tensor: r.TensorIO) -> r.TensorIO:
     """An input whose batch, or whose whole shape, the samples decide."""
-    import dataclasses
-
     shape: tuple[int | str, ...] = ("batch", *tensor.shape[1:]) if tensor.shape else ("...",)
     return dataclasses.replace(tensor, shape=shape)
 
@@ -247,13 +247,18 @@ def _deliver(trial: Trial, model: r.Ref | None, out: Path) -> bool:
     """Write the chosen model where the user wants it, also when the gate is red: to look at."""
     if model is None:
         return False
+    write(trial, model, out)
+    return True
+
+
+def write(trial: Trial, model: r.Ref, out: Path) -> None:
+    """Copy a model of the workspace, with the weights that lie beside it."""
     source = trial.workspace.path(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     for extra in source.parent.iterdir():
         if extra.name != source.name:
             shutil.copyfile(extra, out.parent / extra.name)
     shutil.copyfile(source, out)
-    return True
 
 
 def _compile(trial: Trial, made: Made) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from seatrial import data as data_room
-from seatrial import intake, registry
+from seatrial import intake
 from seatrial import results as r
 from seatrial.errors import UserError
+from seatrial.export.records import FAIL
 from seatrial.options import Progress, RunOptions
 from seatrial.quantize import advice
 from seatrial.report import Report
@@ -28,7 +29,6 @@ from seatrial.trial import (
 )
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
-from seatrial.trial.targets import probe, survey
 from seatrial.verdict.fast import LEAST_CALLS
 
 #: ``--quick`` ends within two minutes: the budget of the stages, leaving time for the report.
@@ -77,6 +77,8 @@ def run(options: RunOptions, progress: Progress) -> Report:
 def _overrides(options: RunOptions) -> dict[str, object]:
     """Flags by the configuration's dotted keys; they win. Limits are laid over as a record."""
     return {
+        "model.weights": options.weights or None,
+        "model.trust_pickle": options.trust_pickle or None,
         "data.calibration.source": options.calibration or None,
         "data.test.source": options.test or None,
         "data.source": options.data or None,
@@ -89,14 +91,14 @@ def _overrides(options: RunOptions) -> dict[str, object]:
 def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> None:
     with trial.stage("intake", 1, STAGES):
         path = from_torch.model_path(trial, found, options, model)
-        trial.admitted = intake.admit(path, trial.workspace)
+        if path is not None:
+            trial.admitted = intake.admit(path, trial.workspace)
+        if path is None or found.export_gate == FAIL:
+            return  # nothing to try, or something that is not the module
         found.advice = advice.advise(trial.model.facts)
         test_source = found.config.source("test")
     with trial.stage("backends", 2, STAGES):
-        wanted = options.targets or found.config.run.targets
-        plugins = registry.discover()
-        trial.targets = survey(trial.runner, plugins, wanted, every=options.all_targets)
-        probe(trial.runner, trial.targets)
+        from_torch.targets(trial, found, options)
     with trial.stage("calibration data", 3, STAGES):
         _calibration(trial, found)
     with trial.stage("compile", 4, STAGES):

@@ -38,6 +38,8 @@ class Circumstances:
         named: targets that the user named; these decide even when they cannot be used.
         interrupted: the run was cut short.
         faulted: a part of the trial that belongs to no target gave no answer.
+        export: the parity gate of the export that the run began with; empty: there was none.
+        exported: the export gave a model, equal or not.
     """
 
     int8: bool = True
@@ -49,6 +51,8 @@ class Circumstances:
     named: tuple[str, ...] = ()
     interrupted: bool = False
     faulted: bool = False
+    export: str = ""
+    exported: bool = True
 
 
 @record

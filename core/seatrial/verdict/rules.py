@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from seatrial.benchmark.machine import INT8_SETS
+from seatrial.export.records import FAIL
+from seatrial.export.records import NOT_PROVEN as EXPORT_NOT_PROVEN
 from seatrial.report import rows
 
 from .accurate import accurate, simulated
 from .compiles import compiles, fault_text
 from .fast import fast
 from .records import (
+    DO_NOT_SHIP,
     NOT_ASKED,
     NOT_PROVEN,
     ORDER,
@@ -30,6 +33,8 @@ _LEVELS = ("error", "warning", "info")
 
 def judge_target(case: Case) -> Verdict:
     """The verdict of one target: the worst of its parts."""
+    if case.run.export == FAIL:
+        return _not_exported(case)
     parts: dict[str, Part] = dict(
         zip(PARTS, (compiles(case), accurate(case), fast(case)), strict=True)
     )
@@ -51,6 +56,15 @@ def judge_target(case: Case) -> Verdict:
         decides=decides(case),
         faulted=case.target["fault"] is not None,
     )
+
+
+def _not_exported(case: Case) -> Verdict:
+    """Another model than the user's, or none: whatever a target makes of it ships nothing."""
+    part = "accurate" if case.run.exported else "compiles"
+    text = "the exported model is not the module" if case.run.exported else "nothing was exported"
+    reason = rows.reason("export.fail", text, target=case.target["target"], part=part)
+    answers = {**dict.fromkeys(PARTS, NOT_ASKED), part: DO_NOT_SHIP}
+    return Verdict(verdict=DO_NOT_SHIP, answers=answers, reasons=(reason,), decides=decides(case))
 
 
 def decides(case: Case) -> bool:
@@ -103,6 +117,10 @@ def judge_run(verdicts: Sequence[tuple[str, Verdict]], run: Circumstances) -> Ve
     if run.interrupted:
         text = "the run was interrupted before everything was measured"
         reasons.append(rows.reason("run.interrupted", text))
+    if not deciding and run.export == FAIL:
+        part = "accurate" if run.exported else "compiles"
+        answers = {**dict.fromkeys(PARTS, NOT_ASKED), part: DO_NOT_SHIP}
+        return Verdict(verdict=DO_NOT_SHIP, answers=answers, reasons=tuple(reasons))
     if not deciding:
         text = "no target decides: none can be used here and none was named"
         reasons.append(rows.reason("run.no-target", text))
@@ -114,7 +132,8 @@ def judge_run(verdicts: Sequence[tuple[str, Verdict]], run: Circumstances) -> Ve
             missing=("a target that can be used here",),
         )
     verdict = worst(tuple(v.verdict for _, v in deciding))
-    if (run.interrupted or run.faulted) and verdict == SHIP:
+    unsure = run.interrupted or run.faulted or run.export == EXPORT_NOT_PROVEN
+    if unsure and verdict == SHIP:
         verdict = NOT_PROVEN
     answers = {
         part: NOT_ASKED
