@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # pytest-xdist: one worker per core, but never so many that latency rounds starve.
 WORKERS ?= 2
 
-.PHONY: demo test zoo lint type bench docs format clean
+.PHONY: demo test zoo kit lint type bench docs format clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ test: $(STAMP)
 # Every sabotaged and sound module of the export zoo; `make test` tries every fourth.
 zoo: $(STAMP)
 	SEATRIAL_ZOO=all $(BIN)/python -m pytest -n $(WORKERS) tests/core/export/test_zoo.py
+
+# The conformance kit on every backend, with all of ONNX's node tests; `make test` takes a sample.
+kit: $(STAMP)
+	SEATRIAL_KIT=all $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/backends -k test_kit_ --timeout 1200
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

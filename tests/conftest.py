@@ -2,6 +2,9 @@
 
 import pytest
 
+#: The coverage tables of the conformance kit; it prints nothing where no suite ran.
+pytest_plugins = ["seatrial.testing.table"]
+
 
 @pytest.fixture(autouse=True)
 def plain_terminal(monkeypatch):

@@ -21,6 +21,7 @@ from .artifacts import save
 from .errors import read_refusal
 from .layers import int8_and_float, runtime_layers, unaccounted
 from .names import Names, names_of
+from .probing import cannot_act
 from .refusals import refused
 from .runtime import DeviceMissingError, Runtime, raise_if_out_of_memory
 
@@ -28,6 +29,9 @@ from .runtime import DeviceMissingError, Runtime, raise_if_out_of_memory
 def compile_check(request: CheckRequest, job: Job) -> CompileReport:
     """Read, reshape, compile and serialise, as a direct user of OpenVINO would."""
     path = job.path(request.model)
+    lacking = cannot_act(request.target)
+    if lacking:
+        return CompileReport(verdict=Verdict.UNKNOWN, depth=Depth.PARSE, notes=(lacking,))
     runtime = Runtime(request.target)
     properties = runtime.properties(request.precision, request.options)
     device = runtime.device_name(request.options)

@@ -25,19 +25,17 @@ _TELLING = (
 def probe(target: str) -> Availability:
     """Whether one target can be used here, with versions, or why not."""
     cap = cap_of(target)
-    flags = cpu_flags(CPUINFO)
-    telling = tuple(f for f in _TELLING if f in flags)
+    telling = tuple(f for f in _TELLING if f in cpu_flags(CPUINFO))
     versions = _versions()
-    if cap:
-        missing = [f for f in cap.needs if f not in flags]
-        if missing:
-            return Availability(
-                usable=False,
-                reason=f"this CPU lacks {', '.join(missing)} and cannot act an {cap.machine_class}",
-                install_hint="run it on a CPU that has them",
-                versions=versions,
-                instruction_sets=telling,
-            )
+    lacking = cannot_act(target)
+    if lacking:
+        return Availability(
+            usable=False,
+            reason=lacking,
+            install_hint="run it on a CPU that has them",
+            versions=versions,
+            instruction_sets=telling,
+        )
     try:
         from .runtime import Runtime
 
@@ -69,6 +67,16 @@ def probe(target: str) -> Availability:
         devices=told,
         instruction_sets=(*((cap.isa,) if cap else telling), *capabilities),
     )
+
+
+def cannot_act(target: str) -> str:
+    """Why this CPU cannot act as the lesser one that a variant names; ``""`` when it can."""
+    cap = cap_of(target)
+    flags = cpu_flags(CPUINFO)
+    missing = [f for f in cap.needs if f not in flags] if cap else []
+    if not cap or not missing:
+        return ""
+    return f"this CPU lacks {', '.join(missing)} and cannot act an {cap.machine_class}"
 
 
 def cpu_flags(cpuinfo: Path) -> frozenset[str]:

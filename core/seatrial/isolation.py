@@ -15,6 +15,8 @@ from typing import Any
 from .errors import UserError
 from .hookspecs import HOOKS
 from .jobs import describing
+from .jobs.answers import Answer, collect
+from .jobs.batch import Batch, Question
 from .jobs.calls import Described
 from .jobs.desk import Desk
 from .jobs.outcome import Environment, Limits, Outcome
@@ -27,10 +29,12 @@ from .session import RunReply
 from .workspace import Workspace
 
 __all__ = [
+    "Answer",
     "Described",
     "Environment",
     "Limits",
     "Outcome",
+    "Question",
     "RunReply",
     "Runner",
     "SessionHandle",
@@ -184,6 +188,51 @@ class Runner:
             user=user,
         )
         return self._desk.one_shot(call, None)
+
+    def batch(
+        self,
+        plugin: Plugin,
+        questions: Sequence[Question],
+        *,
+        limits: Limits | None = None,
+        env: str = "",
+    ) -> Mapping[str, Answer]:
+        """Ask one backend many questions, as many in one child as it survives.
+
+        A child that dies or hangs costs one question, the one in flight: it is answered by the
+        fault, and another child goes on with the next. Each question's begin starts the soft
+        deadline again, so ``limits.soft_s`` is the time of one question.
+
+        Args:
+            plugin: the backend.
+            questions: their models are objects of the workspace; ids are unique.
+            limits: of each child.
+            env: name of an environment.
+
+        Returns:
+            One answer per question, by id.
+
+        Raises:
+            UserError: ``env`` is not configured.
+        """
+        found: dict[str, Answer] = {}
+        left = list(questions)
+        while left:
+            request = Batch(plugin=plugin.id, value=plugin.value, questions=tuple(left))
+            call = self._call(
+                "task",
+                plugin,
+                "seatrial.jobs.batch:ask",
+                request,
+                refs=(),
+                limits=limits,
+                env=env,
+                variables=None,
+            )
+            outcome: Outcome[Any] = self._desk.one_shot(call, None)
+            found |= collect(outcome, left)
+            left = [q for q in left if q.id not in found]
+        return found
 
     def open(
         self,

@@ -123,10 +123,10 @@ def secure(job: Mapping[str, Any], folder: Path, *, parent: int, channel: bool) 
 
 
 def _search_path(job: Mapping[str, Any]) -> list[str]:
-    """Our own path without the folder we were started in, then the parent's further entries."""
-    own = [p for p in sys.path if p not in ("", str(Path.cwd()))]
-    own += [p for p in job["path"] if p not in own]
-    return [job["cwd"], *own] if job["user"] else own
+    """The parent's path, then what only we have, without the folder we were started in."""
+    given = [p for p in job["path"] if Path(p).exists()]
+    own = [p for p in sys.path if p not in ("", str(Path.cwd()), *given)]
+    return [job["cwd"], *given, *own] if job["user"] else [*given, *own]
 
 
 def perform(job: Mapping[str, Any], files: JobFiles) -> dict[str, Any]:

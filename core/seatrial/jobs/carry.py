@@ -25,6 +25,7 @@ MODULES = (
     "session.py",
     "worker.py",
     "jobs/__init__.py",
+    "jobs/batch.py",
     "jobs/calls.py",
     "jobs/files.py",
     "jobs/guard.py",

@@ -206,8 +206,13 @@ def _new_folder(jobs: Path, call: Call, identity: str) -> Path:
 
 
 def _extra_path() -> list[str]:
-    """Our own search path: what is importable here must be so in a child."""
-    return [str(Path(entry).absolute()) for entry in sys.path]
+    """Our own search path, in its order: what is imported here must be the same in a child.
+
+    The folder that we were started in comes last: a file there must not stand in for a package.
+    """
+    entries = [str(Path(entry).absolute()) for entry in sys.path]
+    here = str(Path.cwd())
+    return sorted(entries, key=lambda entry: entry == here)
 
 
 def _site_folders() -> set[str]:

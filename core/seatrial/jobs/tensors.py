@@ -48,7 +48,8 @@ class TensorMap:
             value = arrays[source]
             if io.perm:
                 value = np.transpose(value, io.perm)
-            fed[io.name] = np.ascontiguousarray(_to_artifact(value, io))
+            # Not ascontiguousarray, which gives a scalar an axis.
+            fed[io.name] = np.asarray(_to_artifact(value, io), order="C")
         return fed
 
     def results(self, arrays: Mapping[str, Any]) -> dict[str, Any]:

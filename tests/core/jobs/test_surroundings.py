@@ -298,3 +298,22 @@ def test_limits_have_no_effect_on_the_next_job(runner, faults, healthy, model):
     quick = Limits(timeout_s=0.3)
     assert ask(runner, faults, model, "hang", limits=quick).fault.kind is K.TIMED_OUT
     assert runner.hook(healthy, "seatrial_probe", r.ProbeRequest(target="cpu")).ok
+
+
+def test_what_shadows_a_module_in_the_parent_shadows_it_in_the_child(
+    site, workspace, tmp_path, monkeypatch
+):
+    code = (
+        "from seatrial import hookimpl, results as r\n"
+        "@hookimpl\n"
+        "def seatrial_describe():\n"
+        "    return r.Description(title={!r}, vendor='v', targets=())\n"
+    )
+    site.install("seatrial-twice", "twice", "seatrial_twice", code=code.format("behind"))
+    before = tmp_path / "before"
+    before.mkdir()
+    (before / "seatrial_twice.py").write_text(code.format("before"))
+    monkeypatch.syspath_prepend(before)
+    with Runner(workspace) as runner:
+        said = runner.describe(site.plugin("twice")).result
+    assert said.description.title == "before"

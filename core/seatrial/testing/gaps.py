@@ -1,0 +1,81 @@
+"""Gaps are words with reasons, and strict: a gap that works is a failure, to be removed.
+
+    gaps = {
+        "operators/*": notimpl("only Add and Relu are mapped so far"),
+        "operators/Add": None,                            # but for this one
+        "int8/*-u8u8-*": notyet("the compiler's importer knows int8 weights only"),
+        "flow/*": never("the device has no control flow"),
+    }
+
+Names are matched with ``*`` and ``?``; of several patterns that fit, the last one counts.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+#: How a case that is not right can end.
+REFUSED, WRONG, FAULT, DISHONEST = "refused", "wrong", "fault", "dishonest"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something that is known not to work.
+
+    Attributes:
+        word: ``notimpl``, ``notyet`` or ``never``.
+        reason: for the reader, with the upstream place where there is one.
+        shows: how it shows; a case that goes wrong in another way fails.
+    """
+
+    word: str
+    reason: str
+    shows: str = REFUSED
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise ValueError(f"{self.word} needs a reason")
+        if self.shows not in (REFUSED, WRONG, FAULT, DISHONEST):
+            raise ValueError(f"{self.shows!r} is not a way to go wrong")
+
+
+Gaps = Mapping[str, "Gap | None"]
+
+
+def notimpl(reason: str, shows: str = REFUSED) -> Gap:
+    """We could, and have not yet."""
+    return Gap("notimpl", reason, shows)
+
+
+def notyet(reason: str, shows: str = REFUSED) -> Gap:
+    """The toolchain cannot, yet."""
+    return Gap("notyet", reason, shows)
+
+
+def never(reason: str, shows: str = REFUSED) -> Gap:
+    """It will not come: the target is not made for it."""
+    return Gap("never", reason, shows)
+
+
+def find(gaps: Gaps, name: str) -> tuple[str, Gap | None]:
+    """The pattern that counts for a name, and its gap."""
+    found: tuple[str, Gap | None] = ("", None)
+    for pattern, gap in gaps.items():
+        if fits(pattern, name):
+            found = pattern, gap
+    return found
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Whether a pattern names a case; brackets mean themselves."""
+    literal = re.sub(r"\[", "[[]", pattern)
+    return fnmatch.fnmatchcase(name, literal)
+
+
+def idle(gaps: Gaps, names: Iterable[str]) -> list[str]:
+    """Patterns that fit no name at all: a typing error, or a case that is gone."""
+    known = list(names)
+    return [p for p in gaps if not any(fits(p, n) for n in known)]

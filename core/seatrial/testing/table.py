@@ -1,0 +1,140 @@
+"""The coverage table and the badge line at the end of a test run.
+
+A suite registers this by itself. With several test processes (pytest-xdist) the process that
+prints runs no test, so its ``conftest.py`` must say
+``pytest_plugins = ["seatrial.testing.table"]``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from seatrial.text import clean
+
+from .cases import FAMILIES
+
+_PROPERTY = "seatrial_kit"
+_PLUGIN = "seatrial-kit-table"
+#: Columns, left to right; the last one must be empty for a pass.
+COLUMNS = (*("right", "partial", "refused", "notimpl", "notyet", "never", "not asked", "failed"),)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """For those who name this module in ``pytest_plugins``."""
+    register(config)
+
+
+def register(config: pytest.Config) -> None:
+    """Collect and print in this test run; twice does no harm."""
+    if not config.pluginmanager.has_plugin(_PLUGIN):
+        config.pluginmanager.register(Table(), _PLUGIN)
+
+
+def noter(node: pytest.Item, suite: str) -> Callable[..., None]:
+    """A function that keeps facts of one test: they travel with its report."""
+    facts: dict[str, Any] = {"suite": suite}
+    node.user_properties.append((_PROPERTY, facts))
+    return lambda **more: facts.update(more)
+
+
+class Table:
+    """Collects what the tests noted."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the facts of a test that was called."""
+        facts = dict(report.user_properties).get(_PROPERTY)
+        if report.when == "call" and isinstance(facts, Mapping) and "name" in facts:
+            column = column_of(report, facts)
+            self.rows[str(facts["suite"])][str(facts["name"])] = {**facts, "column": column}
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """One table and one line per suite."""
+        for suite, rows in sorted(self.rows.items()):
+            terminalreporter.section(f"seatrial kit: {suite}")
+            for line in lines(suite, rows):
+                terminalreporter.write_line(line)
+
+
+def column_of(report: pytest.TestReport, facts: Mapping[str, Any]) -> str:
+    """Where a test is counted."""
+    if report.failed:
+        return "failed"
+    if hasattr(report, "wasxfail"):
+        return str(facts.get("word", "notimpl"))
+    if report.skipped:
+        return "not asked"
+    if facts.get("how") == "refused":
+        return "refused"
+    return "partial" if facts.get("partial") else "right"
+
+
+def lines(suite: str, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The table of one suite."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, facts in rows.items():
+        counts[name.partition("/")[0]][facts["column"]] += 1
+    shown = [c for c in COLUMNS if any(counts[f][c] for f in counts)]
+    said = [_line("family", shown)]
+    for family in FAMILIES:
+        if family in counts:
+            numbers = [str(counts[family][c] or "-") for c in shown]
+            said.append(_line(family, numbers, shown))
+    total = Counter(facts["column"] for facts in rows.values())
+    said.append(_line("all", [str(total[c]) for c in shown], shown))
+    said += _operators(rows)
+    said += _unusable(rows)
+    said.append(badge(suite, rows))
+    return said
+
+
+def _line(first: str, rest: list[str], heads: list[str] | None = None) -> str:
+    widths = [max(len(h), 6) for h in heads or rest]
+    return f"{first:<10}" + "".join(f"  {text:>{w}}" for text, w in zip(rest, widths, strict=True))
+
+
+def _operators(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """How many of ONNX's operators were computed right, and which were only ever refused."""
+    nodes = {k: v for k, v in rows.items() if k.startswith("nodes/") and len(v["ops"]) == 1}
+    tried = {v["ops"][0] for v in nodes.values() if v["column"] != "not asked"}
+    right = {v["ops"][0] for v in nodes.values() if v["column"] in ("right", "partial")}
+    if not tried:
+        return []
+    said = [f"operators of the node tests: {len(right)} of {len(tried)} taken"]
+    refused = sorted(tried - right)
+    if refused:
+        more = f" and {len(refused) - 40} more" if len(refused) > 40 else ""
+        said.append(f"  never taken: {', '.join(refused[:40])}{more}")
+    return said
+
+
+def _unusable(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    why = {str(v.get("text")) for v in rows.values() if v.get("how") == "unusable"}
+    return [clean(text, 200) for text in sorted(why)]
+
+
+def badge(suite: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line to quote: what was asked, and how it ended."""
+    mandatory = [v for k, v in rows.items() if not k.startswith("nodes/")]
+    nodes = [v for k, v in rows.items() if k.startswith("nodes/")]
+    count = Counter(v["column"] for v in mandatory)
+    asked = len(mandatory) - count["not asked"]
+    gaps = ", ".join(f"{count[w]} {w}" for w in ("notimpl", "notyet", "never") if count[w])
+    parts = [f"{count['right'] + count['partial']} of {asked} right", gaps or "no gaps"]
+    if nodes:
+        of = Counter(v["column"] for v in nodes)
+        good = of["right"] + of["partial"]
+        parts.append(f"node tests {good} right, {of['refused']} refused of {len(nodes)}")
+    contract = next((v["contract"] for v in rows.values() if v.get("contract")), "")
+    failed = sum(v["column"] == "failed" for v in rows.values())
+    unusable = any(v.get("how") == "unusable" for v in rows.values())
+    verdict = f"FAILED ({failed})" if failed else "NOT USABLE HERE" if unusable else "PASSED"
+    return f"badge: seatrial kit {suite} contract {contract or '?'}: {verdict} | " + " | ".join(
+        parts
+    )
