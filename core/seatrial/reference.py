@@ -18,8 +18,9 @@ from .hookspecs import Job
 from .results import LayerRun, LoadRequest, Ran, TargetKind
 from .samples import Samples
 
-#: Values of ``options["optimize"]``: ``none`` takes Q and DQ literally, ``all`` is the default.
-OPTIMIZE = ("all", "basic", "none")
+#: Values of ``options["optimize"]``: ``all`` is the default, ``none`` takes the graph as it is,
+#: ``literal`` takes Q and DQ as they are and optimises everything around them.
+OPTIMIZE = ("all", "basic", "literal", "none")
 
 
 class ReferenceSession:
@@ -192,6 +193,7 @@ def _options(optimize: str, threads: int) -> Any:
     levels = {
         "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
         "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "literal": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
         "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     }
     if optimize not in levels:
@@ -204,6 +206,8 @@ def _options(optimize: str, threads: int) -> Any:
     options.log_severity_level = 3
     # Idle threads must not burn the cores of whatever runs beside the reference.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if optimize == "literal":
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options
 
 

@@ -1,0 +1,123 @@
+"""Which weight of the float model a quantised constant was made from. Runs in a child only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seatrial.quantize import ops
+from seatrial.quantize.graph import Graph
+
+from .pairs import QUANTIZE, Quantisers, Weights
+
+
+def put_back(quantised: Graph, model: Graph) -> int:
+    """Put activations back that a quantizer took out because its ranges do their work.
+
+    A ReLU before a range that begins at 0 changes nothing, so some quantizers drop it; without the
+    quantiser it is missed. The tensor keeps the activation's name, which tells.
+
+    Args:
+        quantised: the prepared Q/DQ graph; changed in place.
+        model: the prepared float graph.
+
+    Returns:
+        How many were put back.
+    """
+    theirs, ours = model.producers(), quantised.producers()
+    taken = quantised.names()
+    nodes, count = [], 0
+    lost = {}
+    for node in quantised.nodes:
+        name = node.input[0] if node.op_type == QUANTIZE else ""
+        before, here = theirs.get(name), ours.get(name)
+        if before is None or here is None or before.op_type not in ops.FUSED:
+            continue
+        limits = [n for n in before.input[1:] if n]
+        if here.op_type != before.op_type and all(model.constant(n) is not None for n in limits):
+            lost[name] = before
+    for node in quantised.nodes:
+        nodes.append(node)
+        for slot, name in enumerate(node.output):
+            if name not in lost:
+                continue
+            copy = type(node)()
+            copy.CopyFrom(lost.pop(name))
+            node.output[slot] = copy.input[0] = quantised.unique(f"{name}_bare", taken)
+            copy.name = quantised.unique(copy.name, taken)
+            for k, limit in enumerate(copy.input[1:], 1):
+                if limit:
+                    copy.input[k] = quantised.set_constant(limit, model.constant(limit))
+            nodes.append(copy)
+            count += 1
+    quantised.set_nodes(nodes)
+    return count
+
+
+def originals(found: Quantisers, quantised: Graph, model: Graph) -> int:
+    """Give every quantised constant the values of the float model.
+
+    A node is recognised by its name, else by the tensor it writes, else by its place among the
+    nodes of its operator with weights of the same shapes, if there are equally many.
+
+    Args:
+        found: quantisers of the Q/DQ graph; changed in place.
+        quantised: the prepared Q/DQ graph.
+        model: the prepared float graph.
+
+    Returns:
+        How many nodes with quantised constants have no counterpart.
+    """
+    names = {n.name: n for n in model.nodes}
+    writers = model.producers()
+    own = {n.name: n for n in quantised.nodes}
+    places = _places(found, quantised, model)
+    missing = 0
+    for entry in found.weights.values():
+        node = own[entry.node]
+        options = [names.get(entry.node), writers.get(node.output[0]), places.get(entry.node)]
+        missing += not any(_take(entry, node, other, model) for other in options)
+    return missing
+
+
+def _take(entry: Weights, node: Any, other: Any, model: Graph) -> bool:
+    if other is None or other.op_type != node.op_type:
+        return False
+    values = {}
+    for slot, parameter in entry.slots.items():
+        name = other.input[slot] if slot < len(other.input) else ""
+        value = model.constant(name) if name else None
+        if value is not None and value.size == parameter.value.size:
+            values[slot] = value.reshape(parameter.value.shape).astype("float32")
+    if min(entry.slots) not in values:
+        return False
+    for slot, value in values.items():
+        entry.slots[slot].original = value
+    return True
+
+
+def _places(found: Quantisers, quantised: Graph, model: Graph) -> dict[str, Any]:
+    """Counterparts by order among nodes of one operator, where their shapes agree throughout."""
+    result: dict[str, Any] = {}
+    for op_type in sorted(ops.HEAVY):
+        ours = [
+            found.weights[f"w:{n.name}"]
+            for n in quantised.nodes
+            if n.op_type == op_type and f"w:{n.name}" in found.weights
+        ]
+        theirs = [
+            n
+            for n in model.nodes
+            if n.op_type == op_type and any(model.constant_info(i) for i in n.input if i)
+        ]
+        if len(ours) != len(theirs):
+            continue
+        pairs = list(zip(ours, theirs, strict=True))
+        if all(_fits(entry, node, model) for entry, node in pairs):
+            result |= {entry.node: node for entry, node in pairs}
+    return result
+
+
+def _fits(entry: Weights, node: Any, model: Graph) -> bool:
+    slot = min(entry.slots)
+    info = model.constant_info(node.input[slot]) if slot < len(node.input) else None
+    return info is not None and tuple(info[1]) == tuple(entry.slots[slot].value.shape)
