@@ -106,6 +106,9 @@ def _disqualified(entry: Entry) -> str:
         return entry.fault or "gave no result"
     if score.nonfinite:
         return f"NaN or infinity in the outputs of {score.nonfinite} of {score.n} samples"
+    if score.stopped:
+        figure = f"KL {score.kl:.4g}" if score.kl is not None else "error"
+        return f"stopped after {score.n} samples: {figure} there is far behind the best"
     if not score.losses or not all(math.isfinite(x) for x in score.losses):
         return "its loss is not a number"
     return ""

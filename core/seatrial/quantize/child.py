@@ -16,6 +16,7 @@ from seatrial.hookspecs import Job
 from seatrial.results import Artifact
 
 from . import ops, types
+from . import race as racing
 from .graph import Graph
 from .insert import insert_pairs
 from .plan import make_plan
@@ -41,10 +42,15 @@ def insert(request: types.InsertRequest, job: Job) -> types.InsertResult:
         UserError: no ranges were given, a kept label is unknown, the opset is too old, or the
             table cannot serve the method.
     """
+    return insert_into(request, job, job.out)
+
+
+def insert_into(request: types.InsertRequest, job: Job, out: Path) -> types.InsertResult:
+    """The same into a folder of the caller's."""
     path = job.path(request.model)
     graph = Graph.read(path)
     if any(n.op_type in QUANTISED for n in graph.nodes):
-        return _passed_through(path, graph, job)
+        return _passed_through(path, graph, out)
     _check_labels(request.keep_float, {n.name for n in graph.nodes})
     job.progress("preparing the graph")
     prepared = prepare(path)
@@ -64,13 +70,23 @@ def insert(request: types.InsertRequest, job: Job) -> types.InsertResult:
         return replace(result, notes=(*result.notes, _why_nothing(result)))
     job.progress(f"inserting {len(plan.roots)} pairs")
     insert_pairs(prepared.graph, plan, request.dialect, lambda t: lookup(t) or (0.0, 0.0))
-    artifact = Artifact(format="onnx", entry=MODEL, files=prepared.graph.write(job.out / MODEL))
+    artifact = Artifact(format="onnx", entry=MODEL, files=prepared.graph.write(out / MODEL))
     return replace(result, artifact=artifact)
 
 
 def score(request: types.ScoreRequest, job: Job) -> types.Score:
     """Compare a candidate with the float model on held-out calibration samples."""
     return score_candidate(request, job)
+
+
+def race(request: types.RaceRequest, job: Job) -> types.RaceResult:
+    """Make and score several candidates; see :mod:`seatrial.quantize.race`."""
+
+    def make(entrant: types.Entrant, folder: Path) -> types.InsertResult:
+        assert entrant.insert is not None
+        return insert_into(entrant.insert, job, folder)
+
+    return racing.race(request, job, make)
 
 
 def _notes(prepared: Prepared) -> tuple[str, ...]:
@@ -95,11 +111,11 @@ def _check_labels(wanted: tuple[str, ...], known: set[str]) -> None:
             raise UserError("keep_float", "the model has no such node", place=label)
 
 
-def _passed_through(path: Path, graph: Graph, job: Job) -> types.InsertResult:
+def _passed_through(path: Path, graph: Graph, out: Path) -> types.InsertResult:
     """Copy a model that carries its own Q/DQ pairs, byte for byte."""
     files = [path.name, *graph.external_files()]
     for name in files:
-        target = job.out / name
+        target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / name, target)
     return types.InsertResult(

@@ -24,6 +24,7 @@ import math
 from collections.abc import Iterable
 
 from .bakeoff import Entry
+from .types import Score
 
 #: Name of the structural recipe.
 DEPTHWISE_FLOAT = "depthwise-float"
@@ -36,16 +37,25 @@ KL_FINE = 0.02
 ERROR_FINE = 0.015
 
 
-def calls_for_structure(entries: Iterable[Entry]) -> bool:
-    """Whether every candidate that gave a result is far from the float model."""
-    usable = [e.score for e in entries if e.score is not None and not e.score.nonfinite]
-    return bool(usable) and all(_far(s.kl, s.errors) for s in usable)
+def calls_for_structure(
+    entries: Iterable[Entry], *, kl: float = KL_FINE, error: float = ERROR_FINE
+) -> bool:
+    """Whether every candidate that gave a result is far from the float model.
+
+    Args:
+        entries: what was tried.
+        kl: far is a mean KL above this,
+        error: or, for outputs that are no class scores, a mean relative error above this.
+    """
+    scores = [e.score for e in entries if e.score is not None]
+    usable = [s for s in scores if not s.nonfinite and not s.stopped]
+    return bool(usable) and all(_far(s, kl, error) for s in usable)
 
 
-def _far(kl: float | None, errors: tuple[float, ...]) -> bool:
-    if kl is not None:
-        return not kl <= KL_FINE
-    return bool(errors) and not math.fsum(errors) / len(errors) <= ERROR_FINE
+def _far(score: Score, kl: float, error: float) -> bool:
+    if score.kl is not None:
+        return not score.kl <= kl
+    return bool(score.errors) and not math.fsum(score.errors) / len(score.errors) <= error
 
 
 def closest(entries: Iterable[Entry]) -> list[str]:
@@ -53,6 +63,6 @@ def closest(entries: Iterable[Entry]) -> list[str]:
     means = {}
     for entry in entries:
         score = entry.score
-        if score is not None and score.losses and not score.nonfinite:
+        if score is not None and score.losses and not score.nonfinite and not score.stopped:
             means[entry.name] = math.fsum(score.losses) / len(score.losses)
     return sorted(means, key=lambda name: means[name])

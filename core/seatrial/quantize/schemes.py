@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from seatrial.results import QdqDialect
 
 #: Methods of the core's plain candidates, in order of preference: of two that are equal within
@@ -30,20 +28,3 @@ def scheme(dialect: QdqDialect) -> str:
 def candidate_name(method: str, dialect: QdqDialect, recipe: str = "") -> str:
     """Name of a core candidate: ``core:minmax-u8-perchannel``, with ``+recipe`` behind it."""
     return f"core:{method}-{scheme(dialect)}" + (f"+{recipe}" if recipe else "")
-
-
-def core_candidates(
-    dialects: Iterable[QdqDialect], methods: Iterable[str] = PLAIN
-) -> dict[str, tuple[str, QdqDialect]]:
-    """One candidate per method and distinct dialect, in the order of the targets.
-
-    Args:
-        dialects: what the chosen targets want (``InputRules.qdq`` where it is not ``None``).
-        methods: how ranges are chosen, in order of preference.
-
-    Returns:
-        name -> (method, dialect)
-    """
-    distinct = list(dict.fromkeys(dialects))
-    wanted = list(methods)
-    return {candidate_name(m, d): (m, d) for d in distinct for m in wanted}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
-from seatrial.reference import open_model
+from seatrial.reference import ReferenceSession, open_model
 from seatrial.samples import Samples
 
 from .types import Score, ScoreRequest
@@ -19,26 +23,115 @@ from .types import Score, ScoreRequest
 SUM_TOLERANCE = 1e-3
 
 
+#: Samples that run at a time: more only costs memory.
+WORKERS_MAX = 4
+
+#: The float model's outputs for one sample.
+Expected = Mapping[str, Any]
+
+
 def score_candidate(request: ScoreRequest, job: Job) -> Score:
-    """Run both models sample by sample; memory does not grow with the samples.
+    """Run a candidate, and the float model where its outputs are not at hand.
+
+    Memory does not grow with the samples.
 
     Raises:
         UserError: no samples were named, or the models' outputs differ in name or shape.
     """
     if not request.indices:
         raise UserError("bake-off", "no held-out samples")
-    samples = Samples(job.path(request.samples))
-    path = job.path(request.candidate)
-    reference = open_model(job.path(request.model), threads=request.threads)
-    candidate = open_model(path, optimize="none", threads=request.threads)
+    judge = Judge(Samples(job.path(request.samples)), request.indices, job, request.threads)
+    if request.reference is not None:
+        judge.read(Samples(job.path(request.reference)))
+    else:
+        judge.run(job.path(request.model))
     totals = Totals()
-    for group in reference.groups(samples, request.indices):
-        feeds = samples.feeds(group)
-        expected, got = reference.run(feeds), candidate.run(feeds)
-        for k in range(len(set(group))):
-            totals.add(_part(expected, k, len(group)), _part(got, k, len(group)))
-        job.progress(f"scored {totals.n} samples", totals.n / len(request.indices))
-    return totals.score(sum(f.stat().st_size for f in _files(path)))
+    judge.score(job.path(request.candidate), range(len(request.indices)), totals)
+    return totals.score(size_of(job.path(request.candidate)))
+
+
+class Judge:
+    """Scores candidates against the outputs of the float model over the same samples.
+
+    Args:
+        samples: the calibration store.
+        indices: the held-out samples.
+        job: for progress.
+        threads: of one inference; 0: one, and as many samples at a time as there are cores.
+    """
+
+    def __init__(
+        self, samples: Samples, indices: Sequence[int], job: Job, threads: int = 0
+    ) -> None:
+        self.samples = samples
+        self.indices = tuple(indices)
+        self.job = job
+        self.threads = threads
+        self._expected: list[Expected] = []
+        self._store: Samples | None = None
+
+    def read(self, outputs: Samples) -> None:
+        """Take the float outputs from a store that holds exactly these samples.
+
+        Raises:
+            ValueError: another number of samples.
+        """
+        if outputs.count != len(self.indices):
+            raise ValueError(f"{outputs.count} outputs for {len(self.indices)} samples")
+        self._store = outputs
+
+    def run(self, model: Path) -> None:
+        """Make the float outputs, and keep them for every candidate that follows."""
+        session = open_model(model, threads=self.threads or 1)
+        places = range(len(self.indices))
+        self._expected = [dict(outputs) for outputs in self._outputs(session, places)]
+
+    def _want(self, place: int) -> Expected:
+        if self._store is None:
+            return self._expected[place]
+        split = self._store.index.get("batch_axis", True)
+        values = {n: self._store.one(n, place) for n in self._store.names}
+        return {n: v[None] if split else v for n, v in values.items()}
+
+    def score(self, candidate: Path, places: Sequence[int], totals: Totals) -> None:
+        """Add some samples, by their position in ``indices``, to a candidate's totals."""
+        session = open_model(candidate, optimize="literal", threads=self.threads or 1)
+        for place, got in zip(places, self._outputs(session, places), strict=True):
+            totals.add(self._want(place), _alike(got, self._want(place)))
+            self.job.progress(f"scored {totals.n} samples", totals.n / len(self.indices))
+
+    def _outputs(
+        self, session: ReferenceSession, places: Sequence[int]
+    ) -> Iterator[dict[str, Any]]:
+        """Outputs per sample, with a batch axis of 1, in order; several samples in flight."""
+        wanted = [self.indices[k] for k in places]
+        workers = 1 if self.threads else min(os.cpu_count() or 1, WORKERS_MAX)
+        groups = session.groups(self.samples, wanted)
+
+        def one(group: tuple[int, ...]) -> tuple[tuple[int, ...], dict[str, Any]]:
+            feeds = self.samples.feeds(group)
+            return group, session.run({n: feeds[n] for n in session.inputs if n in feeds})
+
+        with ThreadPoolExecutor(workers) as pool:
+            running = deque(pool.submit(one, g) for g in itertools.islice(groups, workers))
+            while running:
+                group, outputs = running.popleft().result()
+                running.extend(pool.submit(one, g) for g in itertools.islice(groups, 1))
+                for k in range(len(set(group))):
+                    yield _part(outputs, k, len(group))
+
+
+def _alike(got: Mapping[str, Any], expected: Expected) -> dict[str, Any]:
+    """Outputs without a batch axis (a detector's boxes) in the shape that a store gives them."""
+    return {
+        n: v[None] if n in expected and expected[n].ndim == v.ndim + 1 else v
+        for n, v in got.items()
+    }
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a model and of its data beside it."""
+    return sum(f.stat().st_size for f in (path, *path.parent.glob(f"{path.name}.data")))
 
 
 def _part(outputs: Mapping[str, Any], k: int, size: int) -> dict[str, Any]:
@@ -46,10 +139,6 @@ def _part(outputs: Mapping[str, Any], k: int, size: int) -> dict[str, Any]:
     if size == 1:
         return dict(outputs)
     return {n: v[k : k + 1] for n, v in outputs.items() if v.ndim and len(v) == size}
-
-
-def _files(path: Path) -> list[Path]:
-    return [path, *path.parent.glob(f"{path.name}.data")]
 
 
 @dataclass

@@ -80,6 +80,8 @@ class ScoreRequest:
         candidate: the same model with Q/DQ pairs; both run on the reference, Q/DQ literally.
         samples: the calibration store.
         indices: the held-out samples, see :func:`seatrial.quantize.bakeoff.held_out`.
+        reference: the float model's outputs over exactly these samples, in this order, as a
+            store; without it the float model runs as well.
     """
 
     model: Ref
@@ -87,6 +89,7 @@ class ScoreRequest:
     samples: Ref
     indices: tuple[int, ...]
     threads: int = 0
+    reference: Ref | None = None
 
 
 @record
@@ -105,6 +108,7 @@ class Score:
         errors: error power over signal power of each sample.
         nonfinite: samples whose candidate output holds a NaN or an infinity.
         bytes: size of the candidate.
+        stopped: the race ended for it after ``n`` samples: it was far behind.
     """
 
     n: int
@@ -117,3 +121,63 @@ class Score:
     errors: tuple[float, ...] = ()
     nonfinite: int = 0
     bytes: int = 0
+    stopped: bool = False
+
+
+@record
+class Entrant:
+    """One candidate of a race: a model that exists, or one to be made.
+
+    Attributes:
+        name: unique in its race.
+        made: the model.
+        insert: how to make it.
+    """
+
+    name: str
+    made: Ref | None = None
+    insert: InsertRequest | None = None
+
+
+@record
+class RaceRequest:
+    """Ask for several candidates to be made and scored in one go.
+
+    Attributes:
+        entrants: in order of promise.
+        reference: the float model's outputs over ``indices``, in this order, as a store.
+        samples: the calibration store.
+        indices: the held-out samples.
+        rival: losses of the best candidate so far, in the order of ``indices``; empty: none.
+        seconds: no further entrant is started after this time; 0: no limit.
+    """
+
+    entrants: tuple[Entrant, ...]
+    reference: Ref
+    samples: Ref
+    indices: tuple[int, ...]
+    rival: tuple[float, ...] = ()
+    seconds: float = 0.0
+
+
+@record
+class Finish:
+    """What became of one entrant.
+
+    Attributes:
+        inserted: the model and what is in it, if it was made here.
+        score: ``None`` when there is no model or no time was left.
+        reason: why there is no score.
+    """
+
+    name: str
+    inserted: InsertResult | None = None
+    score: Score | None = None
+    reason: str = ""
+
+
+@record
+class RaceResult:
+    """One entry per entrant, in their order."""
+
+    finishes: tuple[Finish, ...]

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
 from seatrial.calibration.types import SAMPLED, RangesRequest
 from seatrial.errors import UserError
 from seatrial.intake import depthwise
-from seatrial.quantize import bakeoff, recipe
-from seatrial.quantize.schemes import candidate_name, core_candidates
+from seatrial.quantize import bakeoff
 from seatrial.quantize.types import InsertRequest, Score
+from seatrial.recovery import plan
+from seatrial.recovery.types import CorrectRequest, WeighRequest
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
 
 CORE = "core"
-
-#: How many of the closest plain candidates a structural recipe is tried on.
-BASES = 2
 
 
 @dataclasses.dataclass
@@ -43,6 +43,7 @@ class Candidate:
     Attributes:
         remake: makes it from a calibration store with further nodes, by label, kept in float.
         method: how the core chose its ranges; empty for vendors' candidates.
+        recipe: of the core's candidates.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Candidate:
     scheme: str
     remake: Callable[[r.Ref, tuple[str, ...]], Made]
     method: str = ""
+    recipe: plan.Recipe | None = None
     made: Made | None = None
     score: Score | None = None
     fault: r.Fault | None = None
@@ -67,7 +69,7 @@ class Candidate:
 
 
 class Tables:
-    """Calibration tables of the float model, each collected once and used by every candidate.
+    """What the core's candidates are made from, each collected once and used by all of them.
 
     Args:
         trial: the command at work.
@@ -75,78 +77,119 @@ class Tables:
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
-        self.known: dict[str, Made | r.Ref] = {}
+        self.known: dict[tuple[str, ...], Made | r.Ref] = {}
+        facts = trial.model.facts
+        self.depthwise = depthwise(facts)
+        self.traits = plan.Traits(depthwise=bool(self.depthwise))
 
-    def get(self, store: r.Ref) -> Made | r.Ref:
-        """The table over a store, or why there is none."""
-        if store.sha256 not in self.known:
-            self.known[store.sha256] = self._collect(store)
-        return self.known[store.sha256]
+    def get(self, store: r.Ref, method: str = "") -> Made | r.Ref:
+        """The calibration table that a method needs over a store, or why there is none."""
+        table = self._known(("table", store.sha256), lambda: self._collect(store))
+        if method != plan.WEIGHTED or isinstance(table, Made):
+            return table
+        return self._known(("weighted", store.sha256), lambda: self._weigh(store, table))
+
+    def _known(self, key: tuple[str, ...], make: Callable[[], Made | r.Ref]) -> Made | r.Ref:
+        if key not in self.known:
+            self.known[key] = make()
+        return self.known[key]
 
     def _collect(self, store: r.Ref) -> Made | r.Ref:
         trial = self.trial
         request = RangesRequest(
             model=trial.model.ref, samples=store, statistics=SAMPLED, seed=trial.seed
         )
-        outcome = trial.runner.task(
-            "seatrial.calibration.child:ranges",
-            request,
-            refs=[trial.model.ref, store],
-            limits=trial.limits(timeout_s=1800),
+        return self._task("seatrial.calibration.child:ranges", request, [request.model, store])
+
+    def _weigh(self, store: r.Ref, table: r.Ref) -> Made | r.Ref:
+        request = WeighRequest(
+            model=self.trial.model.ref, ranges=table, samples=store, seed=self.trial.seed
         )
+        refs = [request.model, table, store]
+        return self._task("seatrial.recovery.child:weigh", request, refs)
+
+    def _task(self, name: str, request: Any, refs: Sequence[r.Ref]) -> Made | r.Ref:
+        """The object that a core task writes, or why there is none."""
+        trial = self.trial
+        limits = trial.limits(timeout_s=1800)
+        outcome = trial.runner.task(name, request, refs=refs, limits=limits)
         if outcome.result is None:
             return Made(None, fault=outcome.fault)
         return trial.runner.adopt(outcome, outcome.result.artifact)
 
+    def candidate(self, dialect: r.QdqDialect, one: plan.Recipe) -> Candidate:
+        """The candidate of a recipe."""
+        name = one.name(dialect)
 
-def plain(tables: Tables, dialect: r.QdqDialect) -> list[Candidate]:
-    """Everything that can be quantised is, with ranges chosen in several ways."""
-    wanted = core_candidates([dialect]).items()
-    return [_candidate(tables, dialect, name, method) for name, (method, _) in wanted]
+        def remake(store: r.Ref, more_float: tuple[str, ...]) -> Made:
+            request = self.insert_request(dialect, one, store, more_float)
+            if isinstance(request, Made):
+                return request
+            made = dataclasses.replace(insert(self.trial, request), table=request.ranges)
+            return self._correct(made, store) if one.corrected and made.ref is not None else made
 
+        scheme = name.removeprefix("core:")
+        return Candidate(name, CORE, scheme, remake, method=one.method, recipe=one)
 
-def structural(
-    tables: Tables, dialect: r.QdqDialect, tried: Sequence[Candidate]
-) -> list[Candidate]:
-    """Candidates that keep operators float: see :mod:`seatrial.quantize.recipe`.
-
-    None when the graph has no such operators or a candidate that was tried is close enough.
-    """
-    labels = depthwise(tables.trial.model.facts)
-    if not labels or not recipe.calls_for_structure(c.entry() for c in tried):
-        return []
-    own = [c for c in tried if c.source == CORE]
-    methods = {c.name: c.method for c in own}
-    found = []
-    for plain_name in recipe.closest(c.entry() for c in own)[:BASES]:
-        method = methods[plain_name]
-        name = candidate_name(method, dialect, recipe.DEPTHWISE_FLOAT)
-        found.append(_candidate(tables, dialect, name, method, keep_float=labels))
-    return found
-
-
-def _candidate(
-    tables: Tables,
-    dialect: r.QdqDialect,
-    name: str,
-    method: str,
-    *,
-    keep_float: tuple[str, ...] = (),
-) -> Candidate:
-    def remake(store: r.Ref, more_float: tuple[str, ...]) -> Made:
-        table = tables.get(store)
+    def insert_request(
+        self,
+        dialect: r.QdqDialect,
+        one: plan.Recipe,
+        store: r.Ref,
+        more_float: tuple[str, ...] = (),
+    ) -> InsertRequest | Made:
+        """What to ask of the insertion, or why it cannot be asked."""
+        table = self.get(store, one.method)
         if isinstance(table, Made):
             return table
-        request = InsertRequest(
-            model=tables.trial.model.ref,
+        kept = self.depthwise if one.kept else ()
+        return InsertRequest(
+            model=self.trial.model.ref,
             ranges=table,
             dialect=dialect,
-            method=method,
-            keep_float=tuple(dict.fromkeys((*keep_float, *more_float))),
+            method="mse" if one.method == plan.WEIGHTED else one.method,
+            keep_float=tuple(dict.fromkeys((*kept, *more_float))),
         )
-        return dataclasses.replace(insert(tables.trial, request), table=table)
 
-    return Candidate(name, CORE, name.removeprefix("core:"), remake, method=method)
+    def _correct(self, made: Made, store: r.Ref) -> Made:
+        """The same model with corrected biases."""
+        trial = self.trial
+        assert made.ref is not None
+        left = trial.clock.left_s - trial.clock.reserve_s
+        request = CorrectRequest(
+            model=trial.model.ref,
+            candidate=made.ref,
+            samples=store,
+            seconds=max(1.0, left) if math.isfinite(left) else 0.0,
+        )
+        outcome = trial.runner.task(
+            "seatrial.recovery.child:correct",
+            request,
+            refs=[request.model, request.candidate, store],
+            limits=trial.limits(timeout_s=1800),
+        )
+        result = outcome.result
+        if result is None:
+            return dataclasses.replace(made, ref=None, fault=outcome.fault)
+        note = f"biases of {result.layers} layers corrected on {result.samples} samples"
+        if result.skipped:
+            note += f"; {result.skipped} layers were not reached in time"
+        return dataclasses.replace(
+            made,
+            ref=trial.runner.adopt(outcome, result.artifact),
+            method=f"{made.method}+bias",
+            notes=(*made.notes, note),
+        )
+
+    def take(self, artifact: r.Artifact, out: Path) -> r.Ref:
+        """Adopt a model that a race wrote into a folder of its own, under its plain names."""
+        folder = PurePosixPath(artifact.entry).parts[0]
+        plain = dataclasses.replace(
+            artifact,
+            entry=artifact.entry.removeprefix(f"{folder}/"),
+            files=tuple(name.removeprefix(f"{folder}/") for name in artifact.files),
+        )
+        return self.trial.runner.workspace.adopt(out / folder, plain)
 
 
 def insert(trial: Trial, request: InsertRequest, *, timeout_s: float = 0.0) -> Made:

@@ -8,16 +8,18 @@ made again on all of it. The test set has not been opened when this runs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from seatrial import results as r
 from seatrial.codec import encode
 from seatrial.quantize import bakeoff
-from seatrial.quantize.types import Score, ScoreRequest
+from seatrial.quantize.types import Score
+from seatrial.recovery import plan
 from seatrial.report import rows
-from seatrial.trial.candidates import Candidate, Made, Tables, plain, structural
+from seatrial.trial.candidates import Candidate, Made, Tables
 from seatrial.trial.child import SubsetRequest
+from seatrial.trial.contest import Contest, settle
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
@@ -44,11 +46,16 @@ class Portable:
 
 @dataclasses.dataclass
 class Split:
-    """Calibration data in two parts: one collects ranges, the other judges candidates."""
+    """Calibration data in two parts: one collects ranges, the other judges candidates.
+
+    Attributes:
+        reference: the float model's outputs over the held-out samples, once they were made.
+    """
 
     whole: r.Ref
     fit: r.Ref
     held_out: tuple[int, ...]
+    reference: r.Ref | r.Fault | None = None
 
 
 def split(trial: Trial, whole: r.Ref, groups: tuple[str, ...]) -> Split:
@@ -81,8 +88,22 @@ def as_given(trial: Trial, targets: Iterable[TargetState]) -> dict[r.QdqDialect,
     return {d: Portable(d, [], chosen=made) for d in dialects if d is not None}
 
 
+def reference(trial: Trial, data: Split) -> r.Ref | r.Fault:
+    """The float model's outputs over the held-out samples; run once."""
+    from seatrial.trial import ladder
+
+    if data.reference is None:
+        data.reference = ladder.reference_outputs(trial, trial.model.ref, data.whole, data.held_out)
+    return data.reference
+
+
 def bake_off(
-    trial: Trial, targets: Iterable[TargetState], data: Split, *, vendors: bool = True
+    trial: Trial,
+    targets: Iterable[TargetState],
+    data: Split,
+    *,
+    vendors: bool = True,
+    methods: Sequence[str] = (),
 ) -> dict[r.QdqDialect, Portable]:
     """Make and judge candidates for every dialect that the targets want.
 
@@ -91,6 +112,7 @@ def bake_off(
         targets: usable targets.
         data: the calibration data.
         vendors: also ask the quantizers that backends bring.
+        methods: how ranges are chosen; empty: :data:`seatrial.quantize.schemes.PLAIN`.
 
     Returns:
         One entry per dialect; an entry without ``chosen`` says why.
@@ -100,13 +122,25 @@ def bake_off(
         dialect = state.target.rules.qdq if state.target else None
         if dialect is not None:
             wanted.setdefault(dialect, []).append(state)
-    found = {}
+    expected = reference(trial, data) if wanted else None
+    found: dict[r.QdqDialect, Portable] = {}
     tables = Tables(trial)
+    elders: dict[r.QdqDialect, list[plan.Recipe]] = {}
     for dialect, states in wanted.items():
-        candidates = plain(tables, dialect)
-        if vendors:
-            candidates += _vendor_candidates(trial, states)
-        found[dialect] = _judge(trial, Portable(dialect, candidates), data, tables)
+        if not isinstance(expected, r.Ref):
+            why = expected.reason if expected is not None else ""
+            found[dialect] = Portable(dialect, [], why_not=f"the float model did not run: {why}")
+            continue
+        contest = Contest(trial, dialect, data, tables, expected)
+        # Biases are where dialects differ without a difference: what is close in one is in all.
+        family = dataclasses.replace(dialect, bias="")
+        contest.run(
+            _vendor_candidates(trial, states) if vendors else [],
+            methods=methods,
+            elders=elders.get(family, [])[: plan.BASES],
+        )
+        elders.setdefault(family, contest.ranking())
+        found[dialect] = _settle(trial, Portable(dialect, contest.candidates), data)
     return found
 
 
@@ -152,63 +186,21 @@ def _vendor(
     return remake
 
 
-def _judge(trial: Trial, portable: Portable, data: Split, tables: Tables) -> Portable:
-    """Make all candidates on the fitting part, score them on the rest, make the winner again."""
-    _try(trial, portable.candidates, data)
-    more = structural(tables, portable.dialect, portable.candidates)
-    portable.candidates += more
-    _try(trial, more, data, always=0)
-    entries = [c.entry() for c in portable.candidates]
-    choice = bakeoff.choose(entries)
-    for candidate in portable.candidates:
-        candidate.reason = choice.reasons.get(candidate.name, candidate.reason)
-        candidate.chosen = candidate.name == choice.name
-    winner = next((c for c in portable.candidates if c.chosen), None)
+def _settle(trial: Trial, portable: Portable, data: Split) -> Portable:
+    """Choose, and make the winner again on all samples."""
+    winner, why = settle(portable.candidates)
     if winner is None:
-        first = portable.candidates[0]
-        portable.why_not = first.reason or (first.fault.reason if first.fault else choice.reason)
+        portable.why_not = why
         return portable
     portable.winner, portable.chosen = winner, winner.made
     if data.fit != data.whole and trial.clock.left_s > trial.clock.reserve_s:
+        trial.progress("quantize", f"{winner.name} on all calibration samples", 1.0)
         again = winner.make(data.whole)
         if again.ref is not None:
             # The row names the model that goes forward; its scores are of the one made on less.
             portable.chosen = winner.made = again
             winner.reason += "; made again on all calibration samples"
     return portable
-
-
-def _try(trial: Trial, candidates: list[Candidate], data: Split, *, always: int = 1) -> None:
-    """Make and score candidates; beyond the first ``always`` only while there is time."""
-    for number, candidate in enumerate(candidates):
-        if number >= always and trial.clock.left_s < trial.clock.reserve_s:
-            candidate.reason = "not tried: the time budget was spent"
-            continue
-        trial.progress("quantize", candidate.name, number / len(candidates))
-        candidate.made = candidate.make(data.fit)
-        candidate.fault = candidate.made.fault
-        candidate.reason = candidate.made.why_not
-        if candidate.made.ref is not None:
-            _score(trial, candidate, data)
-
-
-def _score(trial: Trial, candidate: Candidate, data: Split) -> None:
-    if candidate.made is None or candidate.made.ref is None:
-        return
-    request = ScoreRequest(
-        model=trial.model.ref,
-        candidate=candidate.made.ref,
-        samples=data.whole,
-        indices=data.held_out,
-    )
-    outcome = trial.runner.task(
-        "seatrial.quantize.child:score",
-        request,
-        refs=[request.model, request.candidate, request.samples],
-        limits=trial.limits(),
-    )
-    candidate.score = outcome.result
-    candidate.fault = outcome.fault
 
 
 def candidate_rows(found: Iterable[Portable]) -> list[rows.Row]:

@@ -168,9 +168,7 @@ def _int8(trial: Trial, found: Evidence) -> None:
         ids = Samples(trial.workspace.path(found.calibration.ref)).groups
         found.split = quantise.split(trial, found.calibration.ref, ids)
         found.portables = quantise.bake_off(trial, alive, found.split, vendors=not found.quick)
-        held_out = ladder.reference_outputs(
-            trial, trial.model.ref, found.split.whole, found.split.held_out
-        )
+        held_out = quantise.reference(trial, found.split)
         if isinstance(held_out, r.Fault):
             found.faults.append(held_out)
         else:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seatrial.quantize.bakeoff import Entry, choose, held_out
-from seatrial.quantize.schemes import core_candidates, scheme
+from seatrial.quantize.schemes import candidate_name, scheme
 from seatrial.quantize.types import Score
 from seatrial.results import QdqDialect
 
@@ -81,14 +81,10 @@ def test_other_outputs_are_judged_by_their_error() -> None:
     assert choose([Entry("c", c), Entry("b", b)]).name == "b"
 
 
-def test_one_candidate_per_distinct_dialect() -> None:
+def test_names_tell_dialects_apart() -> None:
     symmetric = QdqDialect(activations="int8", symmetric=True, bias="float")
-    found = core_candidates([QdqDialect(), symmetric, QdqDialect()], ["minmax"])
-    assert list(found) == ["core:minmax-u8-perchannel", "core:minmax-s8sym-perchannel-floatbias"]
-    assert found["core:minmax-u8-perchannel"] == ("minmax", QdqDialect())
-    assert [m for m, _ in core_candidates([QdqDialect()]).values()] == [
-        "minmax", "percentile-99.99", "mse"
-    ]  # fmt: skip
+    assert candidate_name("minmax", QdqDialect()) == "core:minmax-u8-perchannel"
+    assert candidate_name("mse", symmetric) == "core:mse-s8sym-perchannel-floatbias"
     kinds = [QdqDialect(**{k: v}) for k, v in [
         ("per_channel", False), ("reduce_range", True), ("weights", "uint8"), ("symmetric", True)
     ]]  # fmt: skip

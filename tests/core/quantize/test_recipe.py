@@ -26,6 +26,7 @@ def entry(name: str, kl: float | None, error: float = 0.5, **more: int) -> Entry
         ([entry("a", 0.3), entry("b", KL_FINE)], False),
         ([entry("a", math.nan)], True),
         ([entry("a", 0.3), entry("b", 0.001, nonfinite=1)], True),
+        ([entry("a", 0.3), entry("b", 0.001, stopped=True)], True),
         ([entry("a", None, ERROR_FINE * 1.1)], True),
         ([entry("a", None, ERROR_FINE * 0.9)], False),
     ],

@@ -1,0 +1,1 @@
+"""What wins back the accuracy that plain ranges lose, in order of cost."""

@@ -1,0 +1,50 @@
+"""The order of what is tried."""
+
+import pytest
+
+from seatrial.quantize.recipe import KL_FINE
+from seatrial.quantize.schemes import PLAIN
+from seatrial.recovery.plan import KL_EXACT, STAGES, WEIGHTED, Recipe, Traits, recipes
+from seatrial.results import QdqDialect
+
+RANKING = [Recipe("mse"), Recipe("minmax"), Recipe("percentile-99.99")]
+
+
+def test_the_first_stage_is_always_tried_and_the_later_ones_ask_for_more() -> None:
+    limits = [stage.kl for stage in STAGES]
+    assert limits[0] < 0 < limits[1] == KL_EXACT < limits[2] == KL_FINE
+    assert limits == sorted(limits)
+
+
+def test_every_stage_builds_on_the_closest() -> None:
+    assert [r.method for r in recipes(STAGES[0], [], Traits())] == list(PLAIN)
+    assert recipes(STAGES[0], [], Traits(), ["entropy"]) == (Recipe("entropy"),)
+    assert recipes(STAGES[1], RANKING, Traits()) == (
+        Recipe("mse", corrected=True),
+        Recipe("minmax", corrected=True),
+    )
+    assert recipes(STAGES[2], RANKING, Traits()) == (Recipe(WEIGHTED, corrected=True),)
+    kept = recipes(STAGES[-1], RANKING, Traits(depthwise=True))
+    assert [r.method for r in kept] == ["mse", "minmax"]
+    assert all(r.kept and r.corrected for r in kept)
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_nothing_is_tried_on_nothing_or_twice(stage: object) -> None:
+    assert isinstance(stage, type(STAGES[0]))
+    traits = Traits(depthwise=True, equalise=True, smooth=True)
+    assert recipes(stage, [], traits) == ()
+    first = recipes(stage, RANKING, traits)
+    assert not set(recipes(stage, [*RANKING, *first], traits)) & set(first)
+
+
+def test_what_the_graph_does_not_have_is_not_tried() -> None:
+    assert recipes(STAGES[3], RANKING, Traits()) == ()
+    assert recipes(STAGES[4], RANKING, Traits()) == ()
+
+
+def test_names_say_everything() -> None:
+    recipe = Recipe(WEIGHTED, base="equalised", corrected=True, kept="depthwise-float")
+    expected = "core:weighted-mse-u8-perchannel+equalised+bias+depthwise-float"
+    assert recipe.name(QdqDialect()) == expected
+    assert Recipe("minmax").name(QdqDialect()) == "core:minmax-u8-perchannel"
