@@ -106,15 +106,24 @@ class Oracle:
             return Answer(Claim.LISTED, "becomes an initializer")
         bound = bind(entry.schema, entry.inputs, entry.outputs)
         found = self._kernels(name, entry, bound)
-        opset = self.typer.opsets.get(domain, 0)
-        body = _schema_function(entry, opset) if found.claim is Claim.UNSUPPORTED else None
+        return self._or_body(name, entry, found, depth)
+
+    def _or_body(self, name: str, entry: Typed, found: Answer, depth: int) -> Answer:
+        """The answer for a node without a kernel of its own: what its body needs, if it has one."""
+        if found.claim is not Claim.UNSUPPORTED:
+            return found
+        opset = self.typer.opsets.get(entry.place.domain, 0)
+        body = _schema_function(entry, opset)
         if body is not None:
             inner = self._expanded(name, body, entry, depth)
             both = Answer(Claim.UNSUPPORTED, f"{found.reason}; decomposed: {inner.reason}")
             return both if inner.claim is Claim.UNSUPPORTED else inner
-        if found.claim is Claim.UNSUPPORTED and domain.startswith("com.microsoft"):
+        if entry.place.domain.startswith("com.microsoft"):
             # Some of these are functions too, and the runtime does not list their bodies.
             return Answer(Claim.UNKNOWN, found.reason)
+        if _depends(entry, opset):
+            # The body is made from types that are not looked into here: those of sequences.
+            return Answer(Claim.UNKNOWN, f"{found.reason}; it may be decomposed")
         return found
 
     def _absent(self, name: str, entry: Typed) -> Answer | None:
@@ -216,6 +225,18 @@ def _schema_function(entry: Typed, opset: int) -> Any | None:
         )
     )
     return function if function.node else None
+
+
+def _depends(entry: Typed, opset: int) -> bool:
+    """Whether ONNX defines a body that is made for the node's own types and attributes."""
+    from onnx import defs
+
+    since = entry.schema.since if entry.schema else 0
+    try:
+        schema = defs.get_schema(entry.place.node.op_type, since, entry.place.domain)
+    except defs.SchemaError:
+        return False
+    return any(v <= opset for v in schema.context_dependent_function_opset_versions)
 
 
 def _type_proto(kind: Type) -> Any | None:

@@ -50,17 +50,25 @@ def named(ports: Any, wanted: tuple[str, ...]) -> list[tuple[str, Any]]:
     """Ports of a model with their ONNX names, in the order of the model.
 
     A port may carry several names (a tensor passed through unchanged keeps both); the ONNX
-    interface decides which counts.
+    interface decides which counts. A port that lost its name (the importer drops an operator that
+    passes its input through, and the input takes the output's name) has the one that is left over.
     """
-    result = []
+    found: list[tuple[str, Any]] = []
     unused = list(wanted)
     for port in ports:
         names = port.get_names()
         name = next((w for w in unused if w in names), "")
         if name:
             unused.remove(name)
-        result.append((name or min(names, default=port.get_node().get_friendly_name()), port))
-    return result
+        found.append((name, port))
+    lost = sum(not name for name, _ in found)
+    left = iter(unused if lost == len(unused) else ())
+    return [(name or next(left, "") or _own(port), port) for name, port in found]
+
+
+def _own(port: Any) -> str:
+    """A name that a port has by itself."""
+    return str(min(port.get_names(), default=port.get_node().get_friendly_name()))
 
 
 def tensor(port: Any, name: str, perm: tuple[int, ...] = ()) -> TensorIO:

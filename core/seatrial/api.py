@@ -24,6 +24,8 @@ from seatrial.options import (
     ExportOptions,
     InitOptions,
     InitResult,
+    NewBackendOptions,
+    NewBackendResult,
     NoProgress,
     Progress,
     QuantizeOptions,
@@ -91,3 +93,10 @@ def demo(options: DemoOptions, progress: Progress | None = None) -> list[Report]
     from seatrial.trial.demo import demo as verb
 
     return verb(options, progress or NoProgress())
+
+
+def new_backend(options: NewBackendOptions) -> NewBackendResult:
+    """Write a vendor package that passes the conformance kit, ready to edit."""
+    from seatrial.scaffold import new_backend as verb
+
+    return verb(options)

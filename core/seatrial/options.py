@@ -308,6 +308,23 @@ class BackendsOptions:
     jobs: JobOptions = JobOptions()
 
 
+@record
+class NewBackendOptions:
+    """Options of ``seatrial new-backend``.
+
+    Attributes:
+        name: the backend's id.
+        out: the package's folder; ``""``: ``seatrial-NAME`` in the working folder.
+        title: the toolchain's own name; ``""``: made from the id.
+        vendor: who makes it; ``""``: the title.
+    """
+
+    name: str
+    out: str = ""
+    title: str = ""
+    vendor: str = ""
+
+
 # --- what the small verbs give ------------------------------------------------------------------
 
 
@@ -371,3 +388,12 @@ class InitResult:
     contact_sheet: str = ""
     lines: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
+
+
+@record
+class NewBackendResult:
+    """What ``seatrial new-backend`` wrote: names of ``files`` are relative to ``folder``."""
+
+    backend: str
+    folder: str
+    files: tuple[str, ...]

@@ -18,6 +18,8 @@ RIGHT = "right"
 
 #: A backend may raise on an invalid model; what it may not do is die, hang or say yes.
 _HARMLESS = (FaultKind.RAISED, FaultKind.UNAVAILABLE)
+#: Roundings that a sum may collect, in steps of its type at the size of the largest output.
+_ROUNDINGS = 32
 _ACCEPTED = (Verdict.SUPPORTED, Verdict.PARTIAL)
 
 
@@ -191,6 +193,10 @@ def difference(given: Any, wanted: Any, case: Case, tolerance: Tolerance) -> str
     with np.errstate(invalid="ignore"):
         error = np.where(same, 0.0, np.abs(a - b))
         bound = tolerance.atol + tolerance.rtol * np.abs(b)
+    if wanted.dtype.kind == "f":
+        # Sums are rounded in the size of their terms, which the largest output tells of.
+        largest = np.max(np.abs(b), where=np.isfinite(b), initial=0.0)
+        bound = np.maximum(bound, _ROUNDINGS * np.finfo(wanted.dtype).eps * largest)
     if wanted.dtype == np.float16:
         bound = np.maximum(bound, 4e-3 * np.maximum(np.abs(b), 1.0))
     if case.steps:

@@ -34,9 +34,15 @@ def register(config: pytest.Config) -> None:
         config.pluginmanager.register(Table(), _PLUGIN)
 
 
-def noter(node: pytest.Item, suite: str) -> Callable[..., None]:
-    """A function that keeps facts of one test: they travel with its report."""
-    facts: dict[str, Any] = {"suite": suite}
+def noter(node: pytest.Item, suite: str, mandatory: int) -> Callable[..., None]:
+    """A function that keeps facts of one test: they travel with its report.
+
+    Args:
+        node: the test.
+        suite: backend and target.
+        mandatory: how many tests the whole kit has, without the node tests.
+    """
+    facts: dict[str, Any] = {"suite": suite, "mandatory": mandatory}
     node.user_properties.append((_PROPERTY, facts))
     return lambda **more: facts.update(more)
 
@@ -134,7 +140,10 @@ def badge(suite: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     contract = next((v["contract"] for v in rows.values() if v.get("contract")), "")
     failed = sum(v["column"] == "failed" for v in rows.values())
     unusable = any(v.get("how") == "unusable" for v in rows.values())
+    whole = max((v.get("mandatory", 0) for v in rows.values()), default=0)
+    part = "" if len(mandatory) >= whole else f" (only {len(mandatory)} of {whole} tests were run)"
     verdict = f"FAILED ({failed})" if failed else "NOT USABLE HERE" if unusable else "PASSED"
+    verdict += part
     return f"badge: seatrial kit {suite} contract {contract or '?'}: {verdict} | " + " | ".join(
         parts
     )

@@ -177,11 +177,13 @@ def model(
 
 
 def typed(made: Any) -> Any:
-    """The model with the types of its outputs filled in by shape inference."""
+    """The model with the types of its outputs filled in: inferred, or else the first input's."""
     from onnx import shape_inference
 
     inferred = shape_inference.infer_shapes(made, strict_mode=True, data_prop=True)
     known = {v.name: v for v in inferred.graph.output}
     for output in made.graph.output:
         output.CopyFrom(known[output.name])
+        if not output.type.tensor_type.elem_type:
+            output.type.CopyFrom(made.graph.input[0].type)
     return made

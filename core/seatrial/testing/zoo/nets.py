@@ -49,6 +49,15 @@ def cnn(rng: Any) -> Parts:
     return net
 
 
+def plain(rng: Any) -> Parts:
+    """Relu and two sums on (1, 3, 16, 16): what even the smallest backend takes."""
+    net = Parts(rng)
+    net.node("Relu", ["x"], "act")
+    net.node("Add", ["act", net.weight("w", 3, 1, 1)], "shifted")
+    net.node("Add", ["shifted", "x"], "y")
+    return net
+
+
 def attention(rng: Any) -> Parts:
     """One block of self-attention with layer norm on (1, 6, 8)."""
     import numpy as np
@@ -113,6 +122,7 @@ def fill(maker: Maker) -> None:
 
     shapes = {
         "cnn": (cnn, (1, 3, 16, 16)),
+        "plain": (plain, (1, 3, 16, 16)),
         "attention": (attention, (1, 6, 8)),
         "mobile": (mobile, (1, 4, 8, 8)),
         "upsampling": (upsampling, (1, 3, 8, 8)),
