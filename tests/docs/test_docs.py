@@ -17,7 +17,7 @@ from seatrial.codec import decode, encode
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Words that stand for something of the user's, in synopses.
 _SYNOPSIS = {"MODEL...": ["MODEL", "MODEL"]}
 
@@ -130,7 +130,7 @@ def test_the_python_of_the_readme_runs(monkeypatch, capsys):
 
 
 def test_the_backend_of_the_contributing_guide_is_one():
-    (code,) = blocks(ROOT / "CONTRIBUTING.md", "python")
+    code, *_ = blocks(ROOT / "CONTRIBUTING.md", "python")
     module = type(seatrial)("seatrial_acme")
     exec(compile(code, "CONTRIBUTING.md", "exec"), vars(module))
     manager = hookspecs.plugin_manager()
