@@ -28,6 +28,7 @@ from seatrial.options import (
     NewBackendResult,
     NoProgress,
     Progress,
+    QatOptions,
     QuantizeOptions,
     RunOptions,
 )
@@ -63,6 +64,13 @@ def export(options: ExportOptions, progress: Progress | None = None) -> Report:
 def quantize(options: QuantizeOptions, progress: Progress | None = None) -> Report:
     """The best portable INT8 model that the calibration data supports."""
     from seatrial.trial.quantize import quantize as verb
+
+    return verb(options, progress or NoProgress())
+
+
+def qat(options: QatOptions, progress: Progress | None = None) -> Report:
+    """Fine-tune with fake quantisers, and write the Q/DQ model that was trained."""
+    from seatrial.trial.qat import qat as verb
 
     return verb(options, progress or NoProgress())
 

@@ -134,6 +134,7 @@ class RunOptions:
         all_targets: also run the targets that are not default.
         config: path of ``seatrial.toml``; ``""``: the one beside the working folder, if any.
         quick: end within two minutes.
+        qdq: Q/DQ models of this float model that go forward instead of the bake-off's winner.
         threads: CPU threads for one inference.
         force_synthetic: go on without real data, without a verdict better than NOT PROVEN.
         shapes: static shape by input name.
@@ -150,6 +151,7 @@ class RunOptions:
     sla: SLA = SLA()
     config: str = ""
     quick: bool = False
+    qdq: tuple[str, ...] = ()
     seed: int | None = None
     threads: int | None = None
     force_synthetic: bool = False
@@ -240,6 +242,51 @@ class QuantizeOptions:
     config: str = ""
     seed: int | None = None
     force_synthetic: bool = False
+    jobs: JobOptions = JobOptions()
+    command_line: tuple[str, ...] = ()
+
+
+@record
+class QatOptions:
+    """Options of ``seatrial qat``.
+
+    Attributes:
+        model: ``MODULE:FACTORY``, or a float ONNX model.
+        train: ``MODULE:CALLABLE`` that gives a loader or a data set.
+        loss: ``MODULE:CALLABLE``, called with outputs and targets.
+        validation: a loader of the samples that choose the epoch; ``""``: ``share`` of the first.
+        out: folder for models, checkpoints and report.
+        weights: a checkpoint to load into what the factory gives.
+        trust_pickle: loading it may run the code that a pickle carries.
+        layers: ``all`` or ``weighted``, see :class:`seatrial.qat.records.Settings`.
+        fixed_ranges: the ranges of activations stay as calibrated.
+        fresh: do not go on from a checkpoint.
+        targets: whose Q/DQ dialect is trained for; one that is only named counts too.
+    """
+
+    model: str
+    train: str
+    loss: str
+    calibration: str = ""
+    validation: str = ""
+    out: str = ""
+    weights: str = ""
+    trust_pickle: bool = False
+    epochs: int | None = None
+    lr: float | None = None
+    schedule: str = ""
+    layers: str = ""
+    fixed_ranges: bool = False
+    share: float | None = None
+    batch: int | None = None
+    threads: int | None = None
+    fresh: bool = False
+    targets: tuple[str, ...] = ()
+    all_targets: bool = False
+    config: str = ""
+    seed: int | None = None
+    force_synthetic: bool = False
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     jobs: JobOptions = JobOptions()
     command_line: tuple[str, ...] = ()
 

@@ -39,6 +39,13 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         "-o", "--out", default="", metavar="DIR", help="output folder (default MODEL-trial)"
     )
     flags.weights(parser)
+    parser.add_argument(
+        "--qdq",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="judge this Q/DQ model of MODEL instead of the best one found here; repeat",
+    )
     flags.targets(parser)
     flags.config(parser)
     parser.add_argument("--quick", action="store_true", help="end within two minutes")
@@ -69,6 +76,7 @@ def run(args: Namespace) -> int:
         sla=flags.sla_of(args),
         config=args.config,
         quick=args.quick,
+        qdq=tuple(args.qdq),
         seed=flags.whole(args, "seed"),
         threads=flags.whole(args, "threads"),
         force_synthetic=args.force_synthetic,

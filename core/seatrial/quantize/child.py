@@ -139,10 +139,10 @@ def _lookup(request: types.InsertRequest, graph: Graph, job: Job) -> tuple[Looku
     except ValueError as error:
         raise UserError("method", str(error)) from None
     observed = {name: ranges.get(name) for name in table.tensors}
-    return lambda name: _resolve(name, observed, producers), request.method or table.method
+    return lambda name: resolved(name, observed, producers), request.method or table.method
 
 
-def _resolve(
+def resolved(
     name: str, observed: Mapping[str, Range | None], producers: Mapping[str, Any]
 ) -> Range | None:
     """The range of a tensor, through nodes that only move values when it was not observed."""
@@ -152,7 +152,7 @@ def _resolve(
     if node is None or node.op_type not in ops.PASS:
         return None
     inputs = node.input if node.op_type in ops.ALL_DATA else node.input[:1]
-    parts = [_resolve(i, observed, producers) for i in inputs]
+    parts = [resolved(i, observed, producers) for i in inputs]
     known = [p for p in parts if p is not None]
     if len(known) < len(parts):
         return None

@@ -181,3 +181,17 @@ class RaceResult:
     """One entry per entrant, in their order."""
 
     finishes: tuple[Finish, ...]
+
+
+@record
+class FormRequest:
+    """Ask in which form a model's Q/DQ pairs are."""
+
+    model: Ref
+
+
+@record
+class Form:
+    """The form of the pairs that a model carries; ``None`` when it carries no pair at all."""
+
+    dialect: QdqDialect | None = None

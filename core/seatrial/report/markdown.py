@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import bench_view, facts, measured, sheets
+from . import bench_view, facts, measured, qat_view, sheets
 from . import numbers as nr
 from .safe import guard, safe
 from .sheets import Data, Sheet
@@ -60,11 +60,12 @@ def render(data: Data) -> str:
     parts = [_head(data)]
     if data["command"] in ("run", "bench"):
         parts.append(table(sheets.verdicts(data)) if data["verdict"] else "")
-    parts += [_reasons(data), table(measured.ladder(data))]
+    parts += [_reasons(data), table(qat_view.training(data)), table(qat_view.exports(data))]
+    parts.append(table(measured.ladder(data)))
     parts.append(table(measured.benchmark(data)))
     ranked = bench_view.ranking(data) if data["command"] == "bench" else ""
     parts += [line(ranked), table(sheets.matrix(data)), _findings(data), _calibration(data)]
-    parts += [table(measured.candidates(data)), _faults(data), _next(data)]
+    parts += [table(measured.candidates(data)), _advice(data), _faults(data), _next(data)]
     return guard("\n\n".join(part for part in parts if part) + "\n")
 
 
@@ -140,6 +141,15 @@ def _calibration(data: Data) -> str:
     lines = [f"**{row['level']}** {text(safe(row['text'], 300))}" for row in found[:MOST]]
     title = f"Calibration: {nr.plural(part['count'], 'sample')}"
     return _section(title, lines or ["the audit found nothing"], len(found) or 1)
+
+
+def _advice(data: Data) -> str:
+    part = data["advice"]
+    if part is None:
+        return ""
+    lines = [f"**{row['kind']}** {text(safe(row['text'], 300))}" for row in part["evidence"][:MOST]]
+    said = f"**{text(safe(part['text'], 300))}**"
+    return _section("PTQ or QAT?", [said, *lines], len(part["evidence"]) + 1)
 
 
 def _faults(data: Data) -> str:

@@ -46,6 +46,8 @@ def new(command: str, *, command_line: Sequence[str] = (), seed: int = 0) -> Row
         "model": None,
         "models": [],
         "export": {},
+        "qat": {},
+        "advice": None,
         "input_contract": None,
         "data": {"calibration": None, "test": None},
         "calibration": None,
@@ -96,9 +98,18 @@ def exit_code(data: Mapping[str, Any], *, strict: bool = False) -> int:
         return {"pass": 0, "fail": 1}.get(data["export"].get("gate", ""), 3)
     if data["verdict"] is not None:
         return _verdict_exit(data)
-    if data["command"] == "quantize":
-        return 0 if any(row["chosen"] for row in data["candidates"]) else 3
-    return _bench_exit(data) if data["command"] == "bench" else 3
+    own = {"quantize": _quantize_exit, "qat": _qat_exit, "bench": _bench_exit}.get(data["command"])
+    return own(data) if own else 3
+
+
+def _quantize_exit(data: Mapping[str, Any]) -> int:
+    return 0 if any(row["chosen"] for row in data["candidates"]) else 3
+
+
+def _qat_exit(data: Mapping[str, Any]) -> int:
+    """0 if a model was written and every one of them computes what was trained."""
+    exports = data["qat"].get("exports", ())
+    return 0 if exports and all(e["equal"] for e in exports) else 3
 
 
 def _verdict_exit(data: Mapping[str, Any]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from . import export_view, facts, measured, sheets
+from . import export_view, facts, measured, qat_view, sheets
 from . import numbers as nr
 from .safe import safe
 from .sheets import Data
@@ -67,12 +67,13 @@ def one_line(report: Report) -> str:
 
 
 def draw(page: Page, data: Data) -> None:
-    """The overview of ``run`` and ``quantize``."""
+    """The overview of ``run``, ``quantize`` and ``qat``."""
     headline(page, data)
-    if data["command"] != "quantize":
+    if data["command"] not in ("quantize", "qat"):
         page.sheet(sheets.verdicts(data))
     reasons(page, data)
     export_view.draw(page, data)
+    qat_view.draw(page, data)
     page.sheet(measured.ladder(data))
     page.sheet(measured.benchmark(data))
     page.sheet(measured.layouts(data))
@@ -81,6 +82,7 @@ def draw(page: Page, data: Data) -> None:
     found(page, data)
     calibration(page, data)
     page.sheet(measured.candidates(data))
+    advice(page, data)
     faults(page, data)
 
 
@@ -169,6 +171,19 @@ def calibration(page: Page, data: Data) -> None:
         page.labelled(row["level"], safe(row["text"], 300) + (f" ({shown})" if names else ""))
     for text in sheets.more(len(part["findings"]), MOST, "findings"):
         page.line((text, "dim"))
+
+
+def advice(page: Page, data: Data) -> None:
+    """PTQ or QAT, with what speaks for either."""
+    part = data["advice"]
+    if part is None:
+        return
+    page.heading("PTQ or QAT?")
+    page.line(safe(part["text"], 300))
+    for row in part["evidence"][:MOST]:
+        at = ", ".join(safe(n, 40) for n in row["nodes"][:3])
+        said = safe(row["text"], 300) + (f" (at {at})" if at else "")
+        page.labelled(row["kind"], said)
 
 
 def faults(page: Page, data: Data) -> None:

@@ -17,11 +17,11 @@ from seatrial.codec import encode
 from seatrial.export.records import FAIL, ModuleSpec
 from seatrial.ladder import gates
 from seatrial.ladder import records as lr
-from seatrial.options import SLA, QuantizeOptions, RunOptions
+from seatrial.options import SLA, QatOptions, QuantizeOptions, RunOptions
 from seatrial.quantize.advice import Advice
 from seatrial.report import Report, new, rows
 from seatrial.tasks.base import TaskSpec
-from seatrial.trial import document, layouts, quantise, timing
+from seatrial.trial import advised, document, layouts, quantise, timing
 from seatrial.trial.machine import environment_row
 from seatrial.verdict import rules
 from seatrial.verdict.records import Case, Circumstances
@@ -29,6 +29,7 @@ from seatrial.verdict.records import Case, Circumstances
 if TYPE_CHECKING:
     from seatrial.config import Config
     from seatrial.trial.context import Trial
+    from seatrial.trial.given import Given
     from seatrial.trial.targets import TargetState
 
 
@@ -37,6 +38,7 @@ class Evidence:
     """Filled stage by stage; an interrupted run reports what is there.
 
     Attributes:
+        given: Q/DQ models that the user named beside the float model.
         feed: the store that layout proof, profiling and benchmark are fed from.
         export_gate: of the export that the run began with; empty: it began at an ONNX model.
         module_cost: seconds that the module takes to start, and for one sample.
@@ -44,10 +46,11 @@ class Evidence:
         faults: of the core's own children, which belong to no target.
     """
 
-    options: RunOptions | QuantizeOptions
+    options: RunOptions | QuantizeOptions | QatOptions
     config: Config
     sla: SLA
     quick: bool = False
+    given: tuple[Given, ...] = ()
     advice: Advice | None = None
     calibration: data_room.Loaded | None = None
     test: data_room.Loaded | None = None
@@ -63,6 +66,7 @@ class Evidence:
     exported: dict[str, Any] = dataclasses.field(default_factory=dict)
     export_gate: str = ""
     export_reasons: list[rows.Row] = dataclasses.field(default_factory=list)
+    given_reasons: list[rows.Row] = dataclasses.field(default_factory=list)
     module_cost: tuple[float, float] = (0.0, 0.0)
     missing: list[str] = dataclasses.field(default_factory=list)
     faults: list[r.Fault] = dataclasses.field(default_factory=list)
@@ -82,6 +86,7 @@ def report(trial: Trial, found: Evidence, *, model: str, out: Path) -> Report:
     data["interrupted"] = found.interrupted
     describe(trial, found, data)
     _judge(trial, found, data)
+    data["advice"] = advised.advice(trial, found, data)
     data["next"] = _next(found, data, model, out)
     return Report(data)
 
@@ -99,6 +104,7 @@ def describe(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
     data["candidates"] = quantise.candidate_rows(found.portables.values()) + [
         row for state in trial.targets for row in state.facts.get("int8_candidates", ())
     ]
+    data["advice"] = advised.advice(trial, found, data)
     if trial.admitted is not None:
         data["model"] = document.model_row(trial.admitted)
     data["faults"] = document.fault_rows(trial.targets) + [
@@ -187,7 +193,7 @@ def _timed(found: Evidence, state: TargetState) -> tuple[Any, ...]:
 def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
     """What decides nothing but belongs on the first page."""
     remarks = document.note_reasons(trial.admitted) if trial.admitted is not None else []
-    remarks += found.export_reasons
+    remarks += found.export_reasons + found.given_reasons
     for fault in found.faults:
         text = f"{fault.stage} {fault.kind.value}: {fault.reason}"
         remarks.append(rows.reason("run.core-fault", text, level="error"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from seatrial.trial import export as verb
 from seatrial.trial.targets import probe, survey
 
 if TYPE_CHECKING:
-    from seatrial.options import RunOptions
+    from seatrial.options import QatOptions, RunOptions
     from seatrial.trial.context import Trial
     from seatrial.trial.evidence import Evidence
 
@@ -29,7 +30,7 @@ QUICK_SAMPLES = 32
 MARGIN = 1.5
 
 
-def targets(trial: Trial, found: Evidence, options: RunOptions) -> None:
+def targets(trial: Trial, found: Evidence, options: RunOptions | QatOptions) -> None:
     """Survey and probe the targets, once per run."""
     if trial.targets:
         return
@@ -39,10 +40,18 @@ def targets(trial: Trial, found: Evidence, options: RunOptions) -> None:
     probe(trial.runner, trial.targets)
 
 
-def model_path(trial: Trial, found: Evidence, options: RunOptions, model: str) -> Path | None:
+def model_path(
+    trial: Trial,
+    found: Evidence,
+    options: RunOptions | QatOptions,
+    model: str,
+    *,
+    free_batch: bool = False,
+) -> Path | None:
     """The ONNX model of a run: the file as given, or what the module was exported to.
 
-    ``None`` when the export gave none; ``found`` says why, and that the gate is red.
+    ``None`` when the export gave none; ``found`` says why, and that the gate is red. With
+    ``free_batch`` a module that allows it is exported for batches of any size.
 
     Raises:
         UserError: the module cannot be imported, built, fed or called.
@@ -62,7 +71,7 @@ def model_path(trial: Trial, found: Evidence, options: RunOptions, model: str) -
         found.exported = view.unknown(model, described.reason)
         found.export_gate = er.NOT_PROVEN
         return None
-    made = _made(trial, found, options, spec, described)
+    made = _made(trial, found, options, spec, described, free_batch=free_batch)
     found.module = spec
     found.faults += made.faults
     found.exported = view.facts(made, described, trial.targets, model)
@@ -79,9 +88,11 @@ def model_path(trial: Trial, found: Evidence, options: RunOptions, model: str) -
 def _made(
     trial: Trial,
     found: Evidence,
-    options: RunOptions,
+    options: RunOptions | QatOptions,
     spec: er.ModuleSpec,
     described: er.Described,
+    *,
+    free_batch: bool,
 ) -> Made:
     """Export on the calibration samples; a quick run stops at the first route that passes."""
     loaded, samples = verb.feeds(
@@ -96,12 +107,15 @@ def _made(
     wish = Wish(
         spec=spec,
         choice=opsets.choose(verb.limits(trial.targets), settings.opset or 0),
+        dynamic=verb.dynamic(("batch",), described) if free_batch else {},
         routes=(settings.exporter,) if settings.exporter else er.ROUTES,
         synthetic=loaded is None,
         seed=trial.seed,
         hurried=found.quick,
     )
     made = pipeline.make(trial, wish, samples)
+    if free_batch and made.gate == er.FAIL:
+        made = pipeline.make(trial, dataclasses.replace(wish, dynamic={}), samples)
     found.module_cost = (described.seconds, made.study.call_s if made.study else 0.0)
     return made
 

@@ -50,7 +50,8 @@ def _build_int8(trial: Trial, state: TargetState, found: Evidence, reference: r.
         trial,
         state,
         portable=portable,
-        data=found.split,
+        # What the user named is what is judged: no build of the target's own stands in for it.
+        data=None if portable is not None and portable.given else found.split,
         reference=reference,
         shapes=shapes,
     )

@@ -34,6 +34,7 @@ class Portable:
         chosen: the model that goes forward.
         winner: the candidate that made it; ``None`` for a model that came quantised. Its
             ``remake`` gives the same with more nodes in float, its ``made.table`` the ranges.
+        given: the model that goes forward was named by the user.
         why_not: why nothing goes forward.
     """
 
@@ -41,6 +42,7 @@ class Portable:
     candidates: list[Candidate]
     chosen: Made | None = None
     winner: Candidate | None = None
+    given: bool = False
     why_not: str = ""
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from seatrial.samples import Samples
 from seatrial.trial import document, evidence, quantise, shapes
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
+from seatrial.trial.files import delivered
 from seatrial.trial.machine import environment_row
 from seatrial.trial.targets import probe, survey
 
@@ -42,7 +41,7 @@ def quantize(options: QuantizeOptions, progress: Progress) -> Report:
         with trial:
             portable = _make(trial, found, options)
             if portable.chosen is not None and portable.chosen.ref is not None:
-                files = _write(trial.workspace.path(portable.chosen.ref), Path(options.out))
+                files = delivered(trial.workspace.path(portable.chosen.ref), Path(options.out))
             else:
                 raise UserError(options.model, portable.why_not or "no candidate can be used")
             return _report(trial, found, options, files)
@@ -82,19 +81,6 @@ def _make(trial: Trial, found: Evidence, options: QuantizeOptions) -> quantise.P
     if not found.portables:
         raise UserError("-b", "no usable target takes a Q/DQ model", advice="seatrial backends")
     return next(iter(found.portables.values()))
-
-
-def _write(entry: Path, out: Path) -> list[Path]:
-    """Copy the chosen model (and its external data) into place; each file whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    written = []
-    for source in sorted(entry.parent.iterdir(), key=lambda p: p == entry):
-        target = out if source == entry else out.parent / source.name
-        aside = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.copyfile(source, aside)
-        aside.replace(target)
-        written.append(target)
-    return written
 
 
 def _report(trial: Trial, found: Evidence, options: QuantizeOptions, files: list[Path]) -> Report:

@@ -18,6 +18,7 @@ from seatrial.trial import (
     evidence,
     execution,
     from_torch,
+    given,
     ladder,
     layouts,
     pieces,
@@ -96,6 +97,7 @@ def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> N
         if path is None or found.export_gate == FAIL:
             return  # nothing to try, or something that is not the module
         found.advice = advice.advise(trial.model.facts)
+        found.given = tuple(given.read(trial, path) for path in options.qdq)
         test_source = found.config.source("test")
     with trial.stage("backends", 2, STAGES):
         from_torch.targets(trial, found, options)
@@ -123,7 +125,7 @@ def _calibration(trial: Trial, found: Evidence) -> None:
     source = found.config.source("calibration")
     trial.batch = shapes_of.batch(trial.model.facts)
     if source is None:
-        if trial.model.facts.has_qdq or not found.advice_gain:
+        if trial.model.facts.has_qdq or not found.advice_gain or found.given:
             return
         raise UserError(
             "--calibration",
@@ -175,6 +177,8 @@ def _int8(trial: Trial, found: Evidence) -> None:
             reference = held_out
     elif trial.model.facts.has_qdq:
         found.portables = quantise.as_given(trial, alive)
+    if found.int8:
+        given.enter(trial, found, alive)
     for state in alive:
         trial.progress("build", state.id)
         pieces.build_all(trial, state, found, reference)

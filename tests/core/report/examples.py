@@ -694,6 +694,88 @@ def quantized():
     )
 
 
+def advised():
+    """Measured well, against the rule of thumb."""
+    return {
+        "says": "ptq",
+        "rule": "qat often",
+        "contradicts": True,
+        "text": "PTQ is enough: the rule of thumb says qat often for such a graph, "
+        "the numbers say otherwise.",
+        "evidence": [
+            {
+                "code": "measured.kl",
+                "speaks": "ptq",
+                "kind": "measured",
+                "text": "core:mse-u8-perchannel is 0.0005 nats from float on 64 held-out samples",
+                "nodes": [],
+            },
+            {
+                "code": "graph.depthwise",
+                "speaks": "qat",
+                "kind": "graph",
+                "text": "17 x depthwise convolutions: the rule of thumb says qat often",
+                "nodes": ["conv_3", "conv_6", "conv_9"],
+            },
+        ],
+    }
+
+
+def trained():
+    """What ``seatrial qat`` writes."""
+    epochs = [{"number": 0, "validation_loss": 0.91, "train_loss": None, "lr": 0.0, "seconds": 0.0}]
+    epochs += [
+        {
+            "number": n,
+            "validation_loss": 0.91 - 0.03 * n,
+            "train_loss": 0.8 - 0.02 * n,
+            "lr": 1e-4 / n,
+            "seconds": 61.2,
+        }
+        for n in (1, 2)
+    ]
+    part = {
+        "train": "nets.py:loader",
+        "validation": "",
+        "loss": "torch.nn:CrossEntropyLoss",
+        "settings": {
+            "epochs": 2,
+            "lr": 1e-4,
+            "schedule": "cosine",
+            "layers": "all",
+            "learn_ranges": True,
+            "share": 0.1,
+            "batch": 32,
+            "seed": 0,
+            "threads": 0,
+        },
+        "method": "mse",
+        "float_loss": 0.84,
+        "best": 2,
+        "epochs": epochs,
+        "train_samples": 4548,
+        "validation_samples": 500,
+        "parameters": 87335,
+        "learnt": 29,
+        "calibrated": 0,
+        "folded": 23,
+        "frozen": 0,
+        "resumed": 1,
+        "seconds": 122.4,
+        "exports": [
+            {
+                "dialect": "u8-perchannel",
+                "path": "out/qat.onnx",
+                "equal": True,
+                "ratio": 0.002,
+                "sqnr_db": 59.4,
+                "n": 64,
+            }
+        ],
+    }
+    return {**quantized(), "command": "qat", "qat": part, "advice": advised()}
+
+
 ALL = {
     "ship": ship,
     "do_not_ship": do_not_ship,
@@ -704,4 +786,5 @@ ALL = {
     "check": check,
     "bench": bench,
     "quantized": quantized,
+    "trained": trained,
 }

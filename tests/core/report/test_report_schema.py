@@ -206,6 +206,7 @@ def test_long_texts_keep_their_identity():
         ("check", 1),
         ("bench", 0),
         ("quantized", 0),
+        ("trained", 0),
     ],
 )
 def test_exit_codes_of_the_examples(name, code):

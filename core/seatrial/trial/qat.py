@@ -1,0 +1,411 @@
+"""``qat``: fine-tune with fake quantisers, and write the Q/DQ model that was trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+from seatrial import data as data_room
+from seatrial import intake, registry
+from seatrial import results as r
+from seatrial.calibration.types import SAMPLED, RangesRequest
+from seatrial.errors import UserError
+from seatrial.export.records import FAIL
+from seatrial.options import Progress, QatOptions
+from seatrial.qat import records as qr
+from seatrial.qat import view
+from seatrial.quantize import recipe
+from seatrial.quantize.advice import advise
+from seatrial.quantize.schemes import scheme
+from seatrial.quantize.types import InsertRequest
+from seatrial.recovery import plan
+from seatrial.report import Report, new, rows
+from seatrial.samples import Samples
+from seatrial.trial import document, evidence, given, quantise, shapes
+from seatrial.trial.candidates import Candidate, Made, Tables, insert
+from seatrial.trial.context import Trial, configured
+from seatrial.trial.evidence import Evidence
+from seatrial.trial.files import delivered
+from seatrial.trial.from_torch import model_path
+from seatrial.trial.machine import environment_row
+from seatrial.trial.targets import probe, survey
+
+STAGES = 6
+#: Training may take as long as it takes: its checkpoints outlive it.
+TRAIN_S = 30 * 86400.0
+#: Where checkpoints lie in the output folder.
+CHECKPOINTS = "checkpoints"
+#: Samples on which an exported model is held against what was trained.
+VERIFIED = 64
+
+
+@dataclasses.dataclass
+class Work:
+    """What the stages hand on."""
+
+    trial: Trial
+    found: Evidence
+    options: QatOptions
+    out: Path
+    dialects: list[r.QdqDialect] = dataclasses.field(default_factory=list)
+    others: list[r.QdqDialect] = dataclasses.field(default_factory=list)
+    method: str = ""
+    result: qr.TrainResult | None = None
+    trained: r.Ref | None = None
+    table: r.Ref | None = None
+    calibrated: int = 0
+    exports: list[view.Exported] = dataclasses.field(default_factory=list)
+    files: list[rows.Row] = dataclasses.field(default_factory=list)
+
+
+def qat(options: QatOptions, progress: Progress) -> Report:
+    """Start from post-training ranges, train, export, and prove the export equal.
+
+    Raises:
+        UserError: the model, the data, the loader, the loss or a setting is refused.
+    """
+    overrides = {
+        "data.calibration.source": options.calibration or None,
+        "run.seed": options.seed,
+        "model.weights": options.weights or None,
+        "model.trust_pickle": options.trust_pickle or None,
+    }
+    config = configured(options.config, overrides)
+    settings(options, config.run.seed).check()
+    for flag, text in (("--train", options.train), ("--loss", options.loss)):
+        if not text:
+            raise UserError(flag, "was not given", advice=f"{flag} MODULE:CALLABLE")
+    out = Path(options.out or f"{Path(options.model.rpartition(':')[0] or options.model).stem}-qat")
+    if options.fresh:
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    trial = Trial("qat", out, jobs=options.jobs, config=config, progress=progress)
+    trial.seed = config.run.seed
+    found = Evidence(options=options, config=config, sla=config.sla.with_defaults())
+    work = Work(trial, found, options, out)
+    try:
+        with trial:
+            _stages(work)
+    except KeyboardInterrupt:
+        found.interrupted = True
+    report = _report(work)
+    report.write(out)
+    return report
+
+
+def settings(options: QatOptions, seed: int) -> qr.Settings:
+    """The settings as typed; what was not said keeps its default."""
+    said: dict[str, Any] = {
+        "epochs": options.epochs,
+        "lr": options.lr,
+        "schedule": options.schedule or None,
+        "layers": options.layers or None,
+        "share": options.share,
+        "batch": options.batch,
+        "threads": options.threads,
+    }
+    known = {name: value for name, value in said.items() if value is not None}
+    return qr.Settings(seed=seed, learn_ranges=not options.fixed_ranges, **known)
+
+
+def located(text: str, flag: str) -> str:
+    """``MODULE:NAME`` as a child can import it: a file by its absolute path.
+
+    Raises:
+        UserError: it has another form, or there is no such file.
+    """
+    module, colon, name = text.rpartition(":")
+    if not colon or not module or not name.replace(".", "_").isidentifier():
+        raise UserError(flag, f"{text!r} is not MODULE:CALLABLE or FILE.py:CALLABLE")
+    if not module.endswith(".py"):
+        return text
+    if not Path(module).is_file():
+        raise UserError(flag, "there is no such file", place=module)
+    return f"{Path(module).absolute()}:{name}"
+
+
+def _stages(work: Work) -> None:
+    trial, found, options = work.trial, work.found, work.options
+    with trial.stage("backends", 1, STAGES):
+        wanted = options.targets or found.config.run.targets
+        trial.targets = survey(trial.runner, registry.discover(), wanted, every=options.all_targets)
+        probe(trial.runner, trial.targets)
+        _choose_dialects(work)
+    with trial.stage("model", 2, STAGES):
+        _admit(work)
+    with trial.stage("calibration data", 3, STAGES):
+        _calibration(work)
+    with trial.stage("INT8 without training", 4, STAGES):
+        _without_training(work)
+    with trial.stage("training", 5, STAGES):
+        _train(work)
+    with trial.stage("export", 6, STAGES):
+        if work.result is not None:
+            _export(work)
+
+
+def _choose_dialects(work: Work) -> None:
+    """The dialects of one training: those that differ in nothing but the form of the bias.
+
+    A target that is only named counts too: its form is known without its hardware.
+
+    Raises:
+        UserError: no target takes a Q/DQ model.
+    """
+    states = [t for t in work.trial.targets if t.target is not None and t.decides]
+    listed = [t.target.rules.qdq for t in states if t.target is not None]
+    wanted = list(dict.fromkeys(d for d in listed if d is not None))
+    if not wanted:
+        raise UserError("-b", "no target takes a Q/DQ model", advice="seatrial backends")
+    first = wanted[0]
+    alike = [d for d in wanted if dataclasses.replace(d, bias=first.bias) == first]
+    work.dialects, work.others = alike, [d for d in wanted if d not in alike]
+
+
+def _admit(work: Work) -> None:
+    trial, found, options = work.trial, work.found, work.options
+    path = model_path(trial, found, options, options.model, free_batch=True)
+    if path is None or found.export_gate == FAIL:
+        why = (
+            found.export_reasons[0]["text"] if found.export_reasons else "no exporter gave a model"
+        )
+        raise UserError(
+            options.model,
+            why,
+            place="export",
+            advice=f"seatrial export {options.model} -o model.onnx shows it",
+        )
+    trial.admitted = intake.admit(path, trial.workspace)
+    found.advice = advise(trial.model.facts)
+    if not found.advice.gain:
+        raise UserError(options.model, f"INT8 gains nothing here: {found.advice.text}")
+    trial.batch = shapes.batch(trial.model.facts)
+    delivered(trial.workspace.path(trial.model.ref), work.out / "float.onnx")
+    work.files.append(evidence.file_row("float-model", work.out / "float.onnx"))
+
+
+def _calibration(work: Work) -> None:
+    trial, found = work.trial, work.found
+    source = found.config.source("calibration")
+    if source is None:
+        raise UserError("--calibration", "no calibration data was given")
+    loaded = data_room.load(
+        trial.runner,
+        source,
+        found.config.inputs,
+        trial.model.facts.inputs,
+        role="calibration",
+        force=work.options.force_synthetic,
+        limits=trial.limits(timeout_s=1800),
+    )
+    if not isinstance(loaded, data_room.Loaded):
+        raise UserError(source.text, f"could not be read: {loaded.reason}")
+    found.calibration = loaded
+
+
+def _without_training(work: Work) -> None:
+    """The bake-off: what post-training quantisation reaches, and where training starts."""
+    trial, found = work.trial, work.found
+    assert found.calibration is not None
+    whole = found.calibration.ref
+    found.split = quantise.split(trial, whole, Samples(trial.workspace.path(whole)).groups)
+    states = [
+        t
+        for t in trial.targets
+        if t.target is not None and t.decides and t.target.rules.qdq == work.dialects[0]
+    ]
+    usable = [t for t in states if t.usable]
+    found.portables = quantise.bake_off(trial, usable or states, found.split, vendors=bool(usable))
+    candidates = [c for p in found.portables.values() for c in p.candidates]
+    own = {c.name: c.method for c in candidates if _plain(c)}
+    order = [n for n in recipe.closest(c.entry() for c in candidates) if n in own]
+    work.method = own[order[0]] if order else "minmax"
+
+
+def _plain(candidate: Candidate) -> bool:
+    """Whether nothing but the choice of ranges makes a candidate: training starts from ranges."""
+    one = candidate.recipe
+    return one is not None and not (one.base or one.kept or one.corrected)
+
+
+def _train(work: Work) -> None:
+    trial, found, options = work.trial, work.found, work.options
+    assert found.split is not None
+    table = Tables(trial).get(found.split.whole, work.method)
+    if isinstance(table, Made):
+        found.faults += [table.fault] if table.fault else []
+        return
+    request = qr.TrainRequest(
+        model=trial.model.ref,
+        ranges=table,
+        samples=found.split.whole,
+        train=located(options.train, "--train"),
+        validation=located(options.validation, "--validation") if options.validation else "",
+        loss=located(options.loss, "--loss"),
+        folder=str((work.out / CHECKPOINTS).absolute()),
+        method=_choice(work),
+        dialect=work.dialects[0],
+        settings=settings(options, trial.seed),
+    )
+    outcome = trial.runner.task(
+        "seatrial.qat.child:train",
+        request,
+        refs=[request.model, table, request.samples],
+        limits=trial.limits(timeout_s=TRAIN_S),
+        user=True,
+    )
+    work.result = outcome.result
+    if work.result is None:
+        found.faults += [outcome.fault] if outcome.fault else []
+        return
+    work.trained = trial.runner.adopt(outcome, work.result.artifact)
+    work.table = dataclasses.replace(work.trained, entry="ranges.json")
+    if work.result.calibrate:
+        _calibrate_rest(work)
+
+
+def _choice(work: Work) -> str:
+    """How ranges are read from a table: weighted ones are those of least weighted error."""
+    return "mse" if work.method == plan.WEIGHTED else work.method
+
+
+def _calibrate_rest(work: Work) -> None:
+    """Ranges by calibration for the tensors that training left alone."""
+    trial, found = work.trial, work.found
+    if work.trained is None or work.table is None or found.split is None:
+        return
+    request = RangesRequest(
+        model=work.trained, samples=found.split.whole, statistics=SAMPLED, seed=trial.seed
+    )
+    outcome = trial.runner.task(
+        "seatrial.calibration.child:ranges",
+        request,
+        refs=[request.model, request.samples],
+        limits=trial.limits(timeout_s=1800),
+    )
+    if outcome.result is None:
+        found.faults += [outcome.fault] if outcome.fault else []
+        return
+    observed = trial.runner.adopt(outcome, outcome.result.artifact)
+    merged = trial.runner.task(
+        "seatrial.qat.child:merge",
+        qr.MergeRequest(
+            learnt=work.table,
+            observed=observed,
+            method=_choice(work),
+            symmetric=work.dialects[0].symmetric,
+        ),
+        refs=[work.table, observed],
+        limits=trial.limits(),
+    )
+    if merged.result is None:
+        found.faults += [merged.fault] if merged.fault else []
+        return
+    work.table = trial.runner.adopt(merged, merged.result.artifact)
+    work.calibrated = merged.result.calibrated
+
+
+def _export(work: Work) -> None:
+    """One Q/DQ model per dialect, proven to be what was trained."""
+    trial, found = work.trial, work.found
+    if work.trained is None or work.table is None or found.split is None:
+        return
+    for k, dialect in enumerate(work.dialects):
+        trial.progress("export", scheme(dialect))
+        request = InsertRequest(
+            model=work.trained, ranges=work.table, dialect=dialect, method="minmax"
+        )
+        made = insert(trial, request, timeout_s=1800)
+        if made.ref is None:
+            found.faults += [made.fault] if made.fault else []
+            continue
+        verified = _verified(work, made.ref, dialect)
+        target = work.out / ("qat.onnx" if not k else f"qat-{scheme(dialect)}.onnx")
+        for path in delivered(trial.workspace.path(made.ref), target):
+            work.files.append(evidence.file_row("int8-model", path))
+        work.exports.append(
+            view.Exported(dialect=scheme(dialect), path=str(target), verified=verified)
+        )
+        if not k:
+            _enter(work, made)
+
+
+def _verified(work: Work, exported: r.Ref, dialect: r.QdqDialect) -> qr.Verified | None:
+    trial, found = work.trial, work.found
+    assert work.trained is not None and work.table is not None and found.split is not None
+    count = Samples(trial.workspace.path(found.split.whole)).count
+    request = qr.VerifyRequest(
+        trained=work.trained,
+        ranges=work.table,
+        exported=exported,
+        samples=found.split.whole,
+        indices=tuple(range(min(VERIFIED, count))),
+        dialect=dialect,
+    )
+    outcome = trial.runner.task(
+        "seatrial.qat.child:verify",
+        request,
+        refs=[work.trained, work.table, exported, request.samples],
+        limits=trial.limits(),
+    )
+    if outcome.result is None and outcome.fault is not None:
+        found.faults.append(outcome.fault)
+    result: qr.Verified | None = outcome.result
+    return result
+
+
+def _enter(work: Work, made: Made) -> None:
+    """Put the trained model into the table of candidates, scored like the others."""
+    trial, found, result = work.trial, work.found, work.result
+    assert found.split is not None and result is not None
+    portable = next(iter(found.portables.values()))
+    for other in portable.candidates:
+        if other.chosen:
+            other.chosen = False
+            other.reason = other.reason.replace("chosen: ", "best without training: ", 1)
+    name = f"qat:{work.method}-{scheme(work.dialects[0])}"
+    entered = Candidate(name, "qat", name.removeprefix("qat:"), lambda *_: made, made=made)
+    given.score(trial, entered, found.split)
+    entered.chosen = True
+    entered.reason = view.sentence(result)
+    portable.candidates.insert(0, entered)
+    portable.chosen = made
+
+
+def _report(work: Work) -> Report:
+    trial, found, options = work.trial, work.found, work.options
+    data = new("qat", command_line=options.command_line, seed=trial.seed)
+    evidence.describe(trial, found, data)
+    data["interrupted"] = found.interrupted
+    data["environment"] = environment_row()
+    data["targets"] = [document.target_row(t) for t in trial.targets]
+    data["files"] = work.files
+    if work.result is not None:
+        data["qat"] = view.facts(
+            work.result,
+            options,
+            settings(options, trial.seed),
+            method=work.method,
+            calibrated=work.calibrated,
+            exports=work.exports,
+        )
+    data["reasons"] += view.reasons(work.result, work.exports, settings(options, trial.seed))
+    if work.others:
+        text = f"the chosen targets want {len(work.others)} further Q/DQ form(s) that compute "
+        text += "differently: " + ", ".join(scheme(d) for d in work.others)
+        data["reasons"].append(rows.reason("qat.dialects", text, level="warning"))
+    data["next"] = _next(work)
+    return Report(data)
+
+
+def _next(work: Work) -> list[str]:
+    if not work.exports:
+        return [shlex.join(work.options.command_line)] if work.options.command_line else []
+    words = ["seatrial", "run", str(work.out / "float.onnx")]
+    for exported in work.exports:
+        words += ["--qdq", exported.path]
+    if work.options.calibration:
+        words += ["--calibration", work.options.calibration]
+    return [shlex.join([*words, "--test", "SRC"])]
