@@ -2,7 +2,7 @@
 
 Run it as ``python benchmarks/export_table.py [NAME...]``. CIFAR weights are taken from the folder
 named by SEATRIAL_DATA (``torch/cifar10_resnet20.safetensors``), and those rows are left out
-without it. The last part plants one wrong node into an exported ResNet-50 and looks for it.
+without it. The last part plants wrong nodes into an exported ResNet-50, one at a time, and looks for each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zoo import images  # noqa: E402
 
 from seatrial.export import pipeline  # noqa: E402
 from seatrial.export import records as er  # noqa: E402
-from seatrial.export.locate import bisect  # noqa: E402
+from seatrial.export.locate import search, tap  # noqa: E402
 from seatrial.export.stage import Wish, export_request  # noqa: E402
 from seatrial.trial.context import Trial  # noqa: E402
 
@@ -33,6 +33,7 @@ BATCH = {"image": (0,)}
 CASES = {
     "resnet20": ("cifar_resnet20", "cifar", BATCH),
     "resnet32": ("cifar_resnet32", "cifar", BATCH),
+    "ultraface": ("ultraface", "faces", {"picture": (0,)}),
     "mobilenet_v2": ("mobilenet_v2", 96, {"input": (0,)}),
     "mobilenet_v3": ("mobilenet_v3", 96, {"input": (0, 2, 3)}),
     "efficientnet_b0": ("efficientnet_b0", 96, {"input": (0,)}),
@@ -49,6 +50,13 @@ def feeds(kind: str | int, name: str, n: int = 16) -> dict[str, np.ndarray]:
             x = held["images"][:n].astype(np.float32) / 255
         x = (x - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
         return {name: np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)}
+    if kind == "faces":
+        from PIL import Image
+
+        files = sorted((DATA / "imagenet" / "images").glob("*.jpg"))[:n]
+        rows = [np.asarray(Image.open(f).convert("RGB").resize((320, 240))) for f in files]
+        x = (np.stack(rows).astype(np.float32) - 127) / 128
+        return {name: np.ascontiguousarray(x.transpose(0, 3, 1, 2))}
     if kind == "steps":
         return images(n, 30, 40, name=name)
     return images(n, 3, kind, kind, name=name)
@@ -57,12 +65,15 @@ def feeds(kind: str | int, name: str, n: int = 16) -> dict[str, np.ndarray]:
 def spec_of(trial: Trial, row: str, factory: str) -> er.ModuleSpec:
     """The module, with its real weights for the CIFAR nets."""
     weights, name = None, ""
-    if row.startswith("resnet"):
-        name = f"cifar10_{row}.safetensors"
+    trained = {"ultraface": "ultraface_rfb320", "resnet20": "cifar10_resnet20"}
+    trained["resnet32"] = "cifar10_resnet32"
+    if row in trained:
+        name = f"{trained[row]}.safetensors"
         weights = trial.workspace.add({name: DATA / "torch" / name}, name)
-    driver.module_of(ZOO / "zoo_models.py")
+    file = "zoo_ultraface" if row == "ultraface" else "zoo_models"
+    driver.module_of(ZOO / f"{file}.py")
     return er.ModuleSpec(
-        kind=er.FACTORY, location=f"zoo_models:{factory}", weights=weights, weights_name=name
+        kind=er.FACTORY, location=f"{file}:{factory}", weights=weights, weights_name=name
     )
 
 
@@ -78,7 +89,8 @@ def one(trial: Trial, row: str, folder: Path) -> str:
     seconds = time.monotonic() - begin
     lines = []
     for a in made.attempts:
-        o = a.parity.outputs[0] if a.parity and a.parity.outputs else None
+        parts = [o for o in (a.parity.outputs if a.parity else ()) if o.max_rel is not None]
+        o = max(parts, key=lambda part: part.max_rel / part.allowed, default=None)
         numbers = (
             f"{o.max_abs:.1e} {o.max_rel:.1e} {o.own:.1e} {o.allowed:.1e} {100 * o.beyond:5.1f}%"
             if o and o.max_rel is not None and o.own is not None
@@ -95,35 +107,51 @@ def one(trial: Trial, row: str, folder: Path) -> str:
 
 
 def planted(trial: Trial, folder: Path) -> str:
-    """Make one Conv of an exported ResNet-50 wrong, and look for it."""
+    """Make Convs of an exported ResNet-50 wrong, one at a time, and look for each."""
     import onnx
 
     spec = spec_of(trial, "planted", "resnet50")
-    samples = driver.store(trial, images(4, 3, 224, 224, name="input"), folder)
+    samples = driver.store(trial, images(10, 3, 224, 224, name="input"), folder)
     wish = Wish(spec=spec, choice=driver.opsets.choose([]), routes=(er.DYNAMO,))
-    made = pipeline.make(trial, wish, samples)
-    model = onnx.load(trial.workspace.path(made.attempts[0].model))
-    convs = [n for n in model.graph.node if n.op_type == "Conv"]
-    victim = convs[len(convs) * 2 // 3]
-    weight = next(t for t in model.graph.initializer if t.name == victim.input[1])
-    values = onnx.numpy_helper.to_array(weight).copy()
-    values[values.shape[0] // 2] *= 1.01
-    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
-    path = folder.parent / "planted.onnx"
-    onnx.save(model, path)
-    ref = trial.workspace.add({"planted.onnx": path}, "planted.onnx")
     begin = time.monotonic()
-    found = bisect(trial, made, ref, export_request(made, er.DYNAMO), 0)
-    seconds = time.monotonic() - begin
-    named = found is not None and found.node == victim.name
-    return (
-        f"planted: one of {values.shape[0]} filters of {victim.name} x 1.01 in a graph of "
-        f"{len(model.graph.node)} nodes; found {found.node if found else None} "
-        f"(module {found.module if found else ''}, line {found.line if found else 0}, "
-        f"{found.before if found else 0:.1e} -> {found.after if found else 0:.1e}, "
-        f"{found.compared if found else 0} tensors) in {seconds:.0f} s: "
-        f"{'named' if named else 'MISSED'}"
-    )
+    made = pipeline.make(trial, wish, samples)
+    lines = [f"ResNet-50, 224 px, {made.count} samples: {made.gate}, {_since(begin)}"]
+    path = trial.workspace.path(made.attempts[0].model)
+    request = export_request(made, er.DYNAMO)
+    begin = time.monotonic()
+    taps = tap(trial, made, made.attempts[0].model, request, 0)
+    lines.append(f"the module's {len(taps.names)} tensors for one sample: {_since(begin)}")
+    count = sum(n.op_type == "Conv" for n in onnx.load(path).graph.node)
+    hits = 0
+    chosen = (0, count // 3, count * 2 // 3, count - 1)
+    for place, factor in [(p, f) for p in chosen for f in (1.01, 1.001)]:
+        model = onnx.load(path)
+        victim = [n for n in model.graph.node if n.op_type == "Conv"][place]
+        weight = next(t for t in model.graph.initializer if t.name == victim.input[1])
+        values = onnx.numpy_helper.to_array(weight).copy()
+        values[values.shape[0] // 2] *= factor
+        weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+        wrong = folder.parent / f"planted-{place}-{factor}.onnx"
+        onnx.save(model, wrong)
+        ref = trial.workspace.add({"planted.onnx": wrong}, "planted.onnx")
+        begin = time.monotonic()
+        found = search(trial, made, ref, taps)
+        named = found is not None and found.node == victim.name
+        hits += named
+        lines.append(
+            f"one of {values.shape[0]} filters of {victim.name} x {factor}: "
+            f"{found.node if found else None}, by itself {found.after if found else 0:.1e} "
+            f"(nodes before {found.before if found else 0:.1e}), {_since(begin)}: "
+            f"{'named' if named else 'MISSED'}"
+        )
+    right = search(trial, made, made.attempts[0].model, taps)
+    alarm = right is not None and right.found
+    lines.append(f"{hits} of 8 named; the right model: {'FALSE ALARM' if alarm else 'nothing'}")
+    return "\n".join(lines)
+
+
+def _since(begin: float) -> str:
+    return f"{time.monotonic() - begin:.0f} s"
 
 
 def main(rows: list[str]) -> None:
@@ -134,7 +162,7 @@ def main(rows: list[str]) -> None:
     )
     with tempfile.TemporaryDirectory() as tmp, driver.in_process(Path(tmp) / "work") as trial:
         for i, row in enumerate(rows):
-            if CASES.get(row, ("", "", ""))[1] == "cifar" and not DATA.is_dir():
+            if CASES.get(row, ("", "", ""))[1] in ("cifar", "faces") and not DATA.is_dir():
                 continue
             text = planted if row == "planted" else None
             folder = Path(tmp) / f"samples-{i}"
