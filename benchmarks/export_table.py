@@ -2,7 +2,8 @@
 
 Run it as ``python benchmarks/export_table.py [NAME...]``. CIFAR weights are taken from the folder
 named by SEATRIAL_DATA (``torch/cifar10_resnet20.safetensors``), and those rows are left out
-without it. The last part plants wrong nodes into an exported ResNet-50, one at a time, and looks for each.
+without it. The last part plants wrong nodes into an exported ResNet-50, one by one, and
+looks for each.
 """
 
 from __future__ import annotations
