@@ -143,6 +143,39 @@ def test_false_ship_rate_of_groups_at_the_margin() -> None:
     assert shipped / repeats <= 0.05 + 3 * (0.05 * 0.95 / repeats) ** 0.5
 
 
+def frames(groups: int, size: int, lost: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Scores of grouped frames: a lost and a won frame in turn, and some groups lost whole."""
+    reference, candidate = np.ones((groups, size)), np.ones((groups, size))
+    reference[0::4, 0] = 0.0
+    candidate[1::4, 0] = 0.0
+    candidate[-1 : -1 - 4 * lost : -4] = 0.0
+    names = [str(i) for i in range(groups) for _ in range(size)]
+    return reference.reshape(-1), candidate.reshape(-1), names
+
+
+def test_a_hundred_quiet_videos_do_not_prove_that_none_of_a_hundred_fails() -> None:
+    reference, candidate, names = frames(100, 50, lost=0)
+    found = paired(reference, candidate, groups=names, margin=1.0)
+    assert found.drop == 0
+    assert found.ci95 is not None
+    # 1 - 0.025 ** (1 / 100): the share of failing videos of which none in a hundred is no surprise.
+    assert found.ci95[1] == pytest.approx(3.6217, abs=1e-3)
+    assert found.needed == 363
+    assert "rare groups" in found.method
+    many = paired(*frames(400, 50, lost=0)[:2], groups=frames(400, 50, 0)[2], margin=1.0)
+    assert many.ci95 is not None
+    assert many.ci95[1] <= 1.0
+
+
+def test_videos_that_were_seen_to_fail_are_resampled() -> None:
+    reference, candidate, names = frames(400, 50, lost=4)
+    found = paired(reference, candidate, groups=names, margin=1.0)
+    assert found.ci95 is not None
+    assert "rare" not in found.method
+    assert found.ci95[1] > 1.0
+    assert found.needed == -1  # four of 400 videos lost are the whole point already
+
+
 def test_the_interval_of_a_share_is_exact_and_of_groups_is_wider() -> None:
     scores = [1.0] * 80 + [0.0] * 20
     lone = mean_interval(scores)
