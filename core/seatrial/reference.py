@@ -160,20 +160,23 @@ def runtime_version() -> str:
     return str(ort.__version__)
 
 
-def optimised(source: bytes, target: Path, *, folder: Path, weights: str) -> None:
+def optimised(
+    source: bytes, target: Path, *, folder: Path | None = None, weights: str = ""
+) -> None:
     """Write the graph as the runtime optimises it for this CPU: only valid on this machine.
 
     Args:
         source: a serialised model.
         target: the file to write.
         folder: where the model's external data lies.
-        weights: name of a file beside ``target`` that takes the large weights.
+        weights: name of a file beside ``target`` that takes the large weights, if any shall.
     """
     options = _options("all", 1)
     options.optimized_model_filepath = str(target)
-    key = "session.optimized_model_external_initializers_"
-    options.add_session_config_entry(f"{key}file_name", weights)
-    options.add_session_config_entry(f"{key}min_size_in_bytes", "1024")
+    if weights:
+        key = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(f"{key}file_name", weights)
+        options.add_session_config_entry(f"{key}min_size_in_bytes", "1024")
     # Nothing is run here: weights need not be packed, nor memory be kept.
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.enable_cpu_mem_arena = False
