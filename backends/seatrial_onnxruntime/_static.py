@@ -228,11 +228,8 @@ def _schema_function(entry: Typed, opset: int) -> Any | None:
 
 
 def _depends(entry: Typed, opset: int) -> bool:
-    """Whether ONNX defines a body that is made for the node's types, which are none we can name."""
+    """Whether ONNX defines a body that is made for the node's own types and attributes."""
     from onnx import defs
-
-    if all(_type_proto(kind) is not None for kind in entry.inputs):
-        return False
 
     since = entry.schema.since if entry.schema else 0
     try:

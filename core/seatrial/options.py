@@ -138,6 +138,7 @@ class RunOptions:
         threads: CPU threads for one inference.
         force_synthetic: go on without real data, without a verdict better than NOT PROVEN.
         shapes: static shape by input name.
+        all_int8: leave no layer in float to recover accuracy or speed; diagnose only.
         command_line: as typed, for the report.
     """
 
@@ -159,6 +160,7 @@ class RunOptions:
     trust_pickle: bool = False
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     jobs: JobOptions = JobOptions()
+    all_int8: bool = False
     command_line: tuple[str, ...] = ()
 
 
@@ -243,6 +245,7 @@ class QuantizeOptions:
     seed: int | None = None
     force_synthetic: bool = False
     jobs: JobOptions = JobOptions()
+    all_int8: bool = False
     command_line: tuple[str, ...] = ()
 
 
@@ -395,12 +398,7 @@ class TargetRow:
 
 @record
 class BackendRow:
-    """One entry point in one environment.
-
-    Attributes:
-        problem: why it can't be used at all (broken, duplicate name).
-        env: the environment its children run in, ``""``: our own interpreter.
-    """
+    """One entry point. ``problem`` is why it can't be used at all (broken, duplicate name)."""
 
     backend: str
     dist: str
@@ -415,21 +413,14 @@ class BackendRow:
     install_hint: str = ""
     fault: Fault | None = None
     targets: tuple[TargetRow, ...] = ()
-    env: str = ""
 
 
 @record
 class BackendsResult:
-    """What ``seatrial backends`` found.
-
-    Attributes:
-        lock: versions by name, for ``--freeze``.
-        environments: interpreter or launcher of each configured environment, by name.
-    """
+    """What ``seatrial backends`` found; ``lock`` are versions by name, for ``--freeze``."""
 
     rows: tuple[BackendRow, ...]
     lock: Mapping[str, str] = field(default_factory=dict)
-    environments: Mapping[str, str] = field(default_factory=dict)
 
 
 @record

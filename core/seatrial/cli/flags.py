@@ -235,3 +235,12 @@ def jobs_of(args: Namespace) -> JobOptions:
         in_process=args.in_process,
         allow_network=tuple(args.allow_network),
     )
+
+
+def all_int8(parser: ArgumentParser) -> None:
+    """``--all-int8``."""
+    parser.add_argument(
+        "--all-int8",
+        action="store_true",
+        help="diagnose, but leave no layer in float to recover accuracy or speed",
+    )

@@ -26,6 +26,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     flags.targets(parser)
     flags.config(parser)
     parser.add_argument("--seed", metavar="N", help="of everything random (default 0)")
+    flags.all_int8(parser)
     flags.jobs(parser)
     flags.output(parser)
     parser.set_defaults(run=run)
@@ -45,6 +46,7 @@ def run(args: Namespace) -> int:
         config=args.config,
         seed=flags.whole(args, "seed"),
         force_synthetic=args.force_synthetic,
+        all_int8=args.all_int8,
         jobs=flags.jobs_of(args),
         command_line=args.command_line,
     )

@@ -50,6 +50,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     flags.config(parser)
     parser.add_argument("--quick", action="store_true", help="end within two minutes")
     parser.add_argument("--seed", metavar="N", help="of everything random (default 0)")
+    flags.all_int8(parser)
     parser.add_argument("--threads", metavar="N", help="CPU threads of one inference")
     flags.shapes(parser)
     flags.sla(parser.add_argument_group("limits: what must hold to ship"))
@@ -80,6 +81,7 @@ def run(args: Namespace) -> int:
         seed=flags.whole(args, "seed"),
         threads=flags.whole(args, "threads"),
         force_synthetic=args.force_synthetic,
+        all_int8=args.all_int8,
         shapes=flags.shapes_of(args),
         jobs=flags.jobs_of(args),
         command_line=args.command_line,

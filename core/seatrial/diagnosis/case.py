@@ -171,7 +171,7 @@ def _differs(entry: pairs.Weights) -> bool:
 
     slot = min(entry.slots)
     parameter = entry.slots[slot]
-    if parameter.original is None or slot not in (0, 1):
+    if parameter.original is None or parameter.kept or slot not in (0, 1):
         return False
     size = float(np.square(parameter.original, dtype=np.float64).sum())
     off = float(np.square(parameter.value.astype(np.float64) - parameter.original).sum())

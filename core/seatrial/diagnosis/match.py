@@ -7,7 +7,10 @@ from typing import Any
 from seatrial.quantize import ops
 from seatrial.quantize.graph import Graph
 
-from .pairs import QUANTIZE, Quantisers, Weights
+from .pairs import QUANTIZE, Parameter, Quantisers, Weights, kind_of
+
+#: Slot of the bias of a heavy node.
+BIAS = 2
 
 
 def put_back(quantised: Graph, model: Graph) -> int:
@@ -76,7 +79,43 @@ def originals(found: Quantisers, quantised: Graph, model: Graph) -> int:
         node = own[entry.node]
         options = [names.get(entry.node), writers.get(node.output[0]), places.get(entry.node)]
         missing += not any(_take(entry, node, other, model) for other in options)
+    for node in quantised.nodes:
+        options = [names.get(node.name), writers.get(node.output[0]), places.get(node.name)]
+        other = next((o for o in options if o is not None and o.op_type == node.op_type), None)
+        if other is not None and node.op_type in ops.HEAVY | {"Add"}:
+            _take_changed(found, node, other, quantised, model)
     return missing
+
+
+def _take_changed(found: Quantisers, node: Any, other: Any, quantised: Graph, model: Graph) -> None:
+    """Note float constants that a quantizer changed: biases that it corrected or added."""
+    import numpy as np
+
+    for slot, name in enumerate(node.input):
+        value = quantised.constant(name) if name else None
+        if value is None or value.dtype != np.float32:
+            continue
+        there = other.input[slot] if slot < len(other.input) else ""
+        original = model.constant(there) if there else None
+        if original is None and not there and slot == BIAS:
+            original = np.zeros_like(value)
+        if original is None or original.size != value.size:
+            continue
+        original = original.reshape(value.shape)
+        if np.array_equal(original, value):
+            continue
+        key = f"w:{node.name}"
+        entry = found.weights.setdefault(key, Weights(node.name, kind_of(node, quantised)))
+        entry.slots[slot] = Parameter(
+            name=name,
+            value=value,
+            scale=np.float32(1),
+            axis=0,
+            limits=(0, 1),
+            zero=0,
+            original=original,
+            kept=True,
+        )
 
 
 def _take(entry: Weights, node: Any, other: Any, model: Graph) -> bool:

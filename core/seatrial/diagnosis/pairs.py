@@ -93,6 +93,7 @@ class Parameter:
         limits: the least and the greatest integer of its type.
         zero: zero point.
         original: the float model's values; ``None``: not found.
+        kept: it is a float constant that the quantizer changed, a corrected bias.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Parameter:
     limits: tuple[int, int]
     zero: Any
     original: Any = None
+    kept: bool = False
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import bench_view, facts, measured, qat_view, sheets
+from . import bench_view, facts, measured, qat_view, recovery_view, sheets
 from . import numbers as nr
 from .safe import guard, safe
 from .sheets import Data, Sheet
@@ -65,7 +65,10 @@ def render(data: Data) -> str:
     parts.append(table(measured.benchmark(data)))
     ranked = bench_view.ranking(data) if data["command"] == "bench" else ""
     parts += [line(ranked), table(sheets.matrix(data)), _findings(data), _calibration(data)]
-    parts += [table(measured.candidates(data)), _advice(data), _faults(data), _next(data)]
+    parts.append(table(measured.candidates(data)))
+    parts += [table(sheet) for sheet in recovery_view.diagnoses(data)]
+    parts += [table(sheet) for sheet in recovery_view.recoveries(data)]
+    parts += [_advice(data), _faults(data), _next(data)]
     return guard("\n\n".join(part for part in parts if part) + "\n")
 
 

@@ -52,6 +52,8 @@ def new(command: str, *, command_line: Sequence[str] = (), seed: int = 0) -> Row
         "data": {"calibration": None, "test": None},
         "calibration": None,
         "candidates": [],
+        "diagnosis": [],
+        "recovery": [],
         "ladder": [],
         "targets": [],
         "faults": [],

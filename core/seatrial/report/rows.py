@@ -109,6 +109,94 @@ def candidate(name: str, *, scores: Mapping[str, float | None] | None = None, **
     return row
 
 
+def diagnosis(candidate: str, **known: Any) -> Row:
+    """Why a Q/DQ model is far from its float model.
+
+    :class:`seatrial.diagnosis.types.Diagnosis` encodes to the same keys, with ``order`` and
+    ``gains`` as one list.
+    """
+    blank: Row = {
+        "candidate": candidate,
+        "sha256": "",
+        "rule": "kl",
+        "n": 0,
+        "loss": None,
+        "weights": None,
+        "activations": None,
+        "groups": [],
+        "layers": [],
+        "culprits": [],
+        "order": [],
+        "dominated": None,
+        "evaluations": 0,
+        "quantisers": 0,
+        "seconds": None,
+        "complete": True,
+        "dead": [],
+        "notes": [],
+    }
+    return _row("diagnosis", blank, known)
+
+
+def recovery(candidate: str, **known: Any) -> Row:
+    """What was tried to get within the limits, and what it costs on each target."""
+    blank: Row = {
+        "candidate": candidate,
+        "in_danger": None,
+        "rule": "",
+        "met": None,
+        "chosen": "",
+        "reason": "",
+        "points": [],
+        "statements": [],
+        "advice": [],
+        "n": 0,
+        "seconds": None,
+        "complete": True,
+        "notes": [],
+    }
+    return _row("recovery", blank, known)
+
+
+def recovery_point(name: str, **known: Any) -> Row:
+    """One way to divide the layers between INT8 and float; ``nodes`` are those in float."""
+    blank: Row = {
+        "name": name,
+        "kind": "prefix",
+        "nodes": [],
+        "sha256": "",
+        "loss": None,
+        "agreement": None,
+        "meets": None,
+        "chosen": False,
+        "targets": [],
+        "reason": "",
+    }
+    return _row("recovery point", blank, known)
+
+
+def recovery_price(target: str, **known: Any) -> Row:
+    """What one point takes on one target; ratios above 1 are faster."""
+    blank: Row = {
+        "target": target,
+        "precision": "INT8",
+        "p50_ms": None,
+        "ci95_ms": None,
+        "of_fp32": None,
+        "of_fp32_ci95": None,
+        "of_int8": None,
+        "of_int8_ci95": None,
+        "front": False,
+        "reason": "",
+    }
+    return _row("recovery price", blank, known)
+
+
+def statement(target: str, text: str, *, pays: bool | None = None) -> Row:
+    """Whether INT8 pays on a target; ``None``: could not be told."""
+    return {"target": target, "text": text, "pays": pays}
+
+
 def ladder(rung: str, **known: Any) -> Row:
     """One rung of the accuracy ladder."""
     blank: Row = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from . import export_view, facts, measured, qat_view, sheets
+from . import export_view, facts, measured, qat_view, recovery_view, sheets
 from . import numbers as nr
 from .safe import safe
 from .sheets import Data
@@ -82,6 +82,8 @@ def draw(page: Page, data: Data) -> None:
     found(page, data)
     calibration(page, data)
     page.sheet(measured.candidates(data))
+    for sheet in (*recovery_view.diagnoses(data), *recovery_view.recoveries(data)):
+        page.sheet(sheet)
     advice(page, data)
     faults(page, data)
 

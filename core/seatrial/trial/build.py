@@ -146,14 +146,20 @@ def build_int8(
     return chosen
 
 
+def build_portable(
+    trial: Trial, state: TargetState, ref: r.Ref, shapes: Mapping[str, tuple[int, ...]]
+) -> Piece | None:
+    """The INT8 artefact of a portable Q/DQ model; a fault costs only this one."""
+    return _int8(trial, state, ref, f"qdq:{ref.sha256[:16]}", calibration=None, shapes=shapes)
+
+
 def build_given(
     trial: Trial, state: TargetState, shapes: Mapping[str, tuple[int, ...]]
 ) -> Piece | None:
     """The INT8 artefact of a model that carries its own Q/DQ pairs."""
     if not state.offers("seatrial_build_int8"):
         return None
-    ref = trial.model.ref
-    return _int8(trial, state, ref, f"qdq:{ref.sha256[:16]}", calibration=None, shapes=shapes)
+    return build_portable(trial, state, trial.model.ref, shapes)
 
 
 def _int8(
@@ -208,7 +214,7 @@ def _choose(
         return pieces[0], "the only INT8 build of this target"
     named = {f"{state.id}:{p.source.partition(':')[0]}": p for p in pieces}
     for piece in pieces:
-        piece.score = _score_on_target(trial, state, piece, data, reference)
+        piece.score = score_on_target(trial, state, piece, data, reference)
     choice = bakeoff.choose([bakeoff.Entry(name=n, score=p.score) for n, p in named.items()])
     state.facts["int8_candidates"] = [
         rows.candidate(
@@ -226,9 +232,10 @@ def _choose(
     return named.get(choice.name, pieces[0]), choice.reason
 
 
-def _score_on_target(
+def score_on_target(
     trial: Trial, state: TargetState, piece: Piece, data: Split, reference: r.Ref
 ) -> Score | None:
+    """How far a piece on its target is from the float outputs over the held-out samples."""
     outputs = run_once(trial, state, piece, data.whole, data.held_out)
     if outputs is None:
         return None

@@ -62,6 +62,7 @@ def _run_options(options: DemoOptions, out: Path, files: DemoFiles, model: str) 
         *("--test", str(out / files.test)),
         *("-o", str(out / name)),
         *(word for target in options.targets for word in ("-b", target)),
+        "--all-int8",
     )
     return RunOptions(
         model=str(out / model),
@@ -70,6 +71,7 @@ def _run_options(options: DemoOptions, out: Path, files: DemoFiles, model: str) 
         out=str(out / name),
         targets=options.targets,
         quick=options.quick,
+        all_int8=True,  # mixed precision would hide what an outlier channel does
         jobs=options.jobs,
         command_line=typed,
     )

@@ -57,6 +57,8 @@ class Evidence:
     feed: r.Ref | None = None
     split: quantise.Split | None = None
     portables: dict[r.QdqDialect, quantise.Portable] = dataclasses.field(default_factory=dict)
+    diagnoses: list[rows.Row] = dataclasses.field(default_factory=list)
+    recoveries: list[rows.Row] = dataclasses.field(default_factory=list)
     int8: bool = False
     overlap: data_room.Overlap | None = None
     task: TaskSpec = dataclasses.field(default_factory=TaskSpec)
@@ -104,6 +106,7 @@ def describe(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
     data["candidates"] = quantise.candidate_rows(found.portables.values()) + [
         row for state in trial.targets for row in state.facts.get("int8_candidates", ())
     ]
+    data["diagnosis"], data["recovery"] = found.diagnoses, found.recoveries
     data["advice"] = advised.advice(trial, found, data)
     if trial.admitted is not None:
         data["model"] = document.model_row(trial.admitted)

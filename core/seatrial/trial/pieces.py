@@ -42,6 +42,15 @@ def build_all(trial: Trial, state: TargetState, found: Evidence, reference: r.Re
     compile_stage.finish(state)
 
 
+def rebuild_int8(
+    trial: Trial, state: TargetState, found: Evidence, reference: r.Ref | None
+) -> None:
+    """Build INT8 anew, after another portable model was chosen."""
+    if "int8" in state.facts.get("pieces", {}):
+        _build_int8(trial, state, found, reference)
+        compile_stage.finish(state)
+
+
 def _build_int8(trial: Trial, state: TargetState, found: Evidence, reference: r.Ref | None) -> None:
     shapes = state.facts.get("shapes", {})
     dialect = state.target.rules.qdq if state.target else None

@@ -13,7 +13,7 @@ from seatrial.options import Progress, QuantizeOptions
 from seatrial.quantize.advice import advise
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
-from seatrial.trial import document, evidence, quantise, shapes
+from seatrial.trial import document, evidence, quantise, recover, shapes
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.trial.files import delivered
@@ -78,6 +78,7 @@ def _make(trial: Trial, found: Evidence, options: QuantizeOptions) -> quantise.P
         groups = Samples(trial.workspace.path(loaded.ref)).groups
         found.split = quantise.split(trial, loaded.ref, groups)
         found.portables = quantise.bake_off(trial, trial.usable, found.split)
+        recover.run(trial, found)
     if not found.portables:
         raise UserError("-b", "no usable target takes a Q/DQ model", advice="seatrial backends")
     return next(iter(found.portables.values()))

@@ -23,6 +23,7 @@ from seatrial.trial import (
     layouts,
     pieces,
     quantise,
+    recover,
     timing,
 )
 from seatrial.trial import (
@@ -182,6 +183,7 @@ def _int8(trial: Trial, found: Evidence) -> None:
     for state in alive:
         trial.progress("build", state.id)
         pieces.build_all(trial, state, found, reference)
+    recover.run(trial, found, reference)
 
 
 def _layout(trial: Trial, found: Evidence) -> None:

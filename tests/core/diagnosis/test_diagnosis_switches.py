@@ -171,3 +171,27 @@ def test_a_pair_that_restores_with_another_scale_is_named(tmp_path):
     worst = result.culprits[0]
     assert worst.node == "conv1" and worst.cause.code == "wrong-scale"
     assert worst.cause.facts["factor"] == pytest.approx(2.0)
+
+
+def test_a_bias_that_was_corrected_belongs_to_the_weights(tmp_path):
+    """Corrected after quantisation: with everything off the float model must still come out."""
+    made = sound(tmp_path, "depthwise")
+    path = made.job.path(made.candidate)
+    model = onnx.load(path)
+    (node,) = [n for n in model.graph.node if n.name == "dw2"]  # the float model has no bias here
+    extra = numpy_helper.from_array(np.full(24, 0.05, np.float32), "corrected")
+    model.graph.initializer.append(extra)
+    node.input.append("corrected")
+    onnx.save(model, path)
+    graph, plain = prepare(path).graph, prepare(made.job.path(made.model)).graph
+    found = pairs.find(graph)
+    assert match.originals(found, graph, plain) == 0
+    assert [p.kept for p in found.weights["w:dw2"].slots.values()] == [False, True]
+    feeds = Samples(made.job.path(made.samples)).feeds([0])
+    expected = open_model(made.job.path(made.model)).run(feeds)["y"]
+    off = Switched(graph, found).run(feeds, ())["y"]
+    assert np.abs(off - expected).max() <= 1e-4 * np.abs(expected).max()
+    request = DiagnoseRequest(
+        candidate=made.candidate, samples=made.samples, model=made.model, evaluations=16
+    )
+    assert diagnose(request, made.job).notes == ()
