@@ -78,6 +78,7 @@ def qat(options: QatOptions, progress: Progress) -> Report:
     for flag, text in (("--train", options.train), ("--loss", options.loss)):
         if not text:
             raise UserError(flag, "was not given", advice=f"{flag} MODULE:CALLABLE")
+        located(text, flag)
     out = Path(options.out or f"{Path(options.model.rpartition(':')[0] or options.model).stem}-qat")
     if options.fresh:
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
@@ -321,6 +322,7 @@ def _export(work: Work) -> None:
         if made.ref is None:
             found.faults += [made.fault] if made.fault else []
             continue
+        made.method = f"learnt, starting from {work.method}"
         verified = _verified(work, made.ref, dialect)
         target = work.out / ("qat.onnx" if not k else f"qat-{scheme(dialect)}.onnx")
         for path in delivered(trial.workspace.path(made.ref), target):
