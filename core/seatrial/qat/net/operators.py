@@ -88,10 +88,12 @@ def _slice(a: Attributes, x: Any, starts: Any, ends: Any, *rest: Any) -> Any:
         if step > 0:
             x = x[(slice(None),) * (axis % x.ndim) + (slice(start, end, step),)]
             continue
+        # Backwards both ends are clamped to the axis, the end to just before its first element.
         size = x.shape[axis]
-        # An end before the first element means that the first element is taken too.
-        chosen = range(size)[slice(start, None if end < -size else end, step)]
-        x = x.index_select(axis, torch.tensor(list(chosen)))
+        begin = min(max(start + size * (start < 0), 0), size - 1)
+        stop = min(max(end + size * (end < 0), -1), size - 1)
+        chosen = range(begin, stop, step)
+        x = x.index_select(axis, torch.tensor(list(chosen), dtype=torch.int64))
     return x
 
 
