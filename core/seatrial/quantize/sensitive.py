@@ -112,10 +112,16 @@ def _inverted(node: NodeFact, graph: _Graph) -> bool:
     for _ in range(_REACH):
         edge = [r for n in edge for r in graph.after(n)]
         sums = [n for n in edge if n.op_type == "Add" and len(graph.before(n)) == 2]
-        if any(node in list(graph.back(s)) for s in sums):
+        if any(_narrowed(node, s, graph) for s in sums):
             return True
         edge = [n for n in edge if not n.depthwise]
     return False
+
+
+def _narrowed(node: NodeFact, total: NodeFact, graph: _Graph) -> bool:
+    """Whether a convolution stands between a depthwise one and the sum."""
+    between = (n for n in graph.back(total) if n.op_type == "Conv" and not n.depthwise)
+    return any(node in list(graph.back(n)) for n in between)
 
 
 def _excite(node: NodeFact, graph: _Graph) -> bool:

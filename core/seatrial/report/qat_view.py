@@ -31,7 +31,7 @@ def training(data: Data) -> sheets.Sheet:
     if not part:
         return sheets.Sheet("Training", heads, [])
     rows: list[tuple[str, ...]] = [
-        ("float", nr.DASH, f"{part['float_loss']:.4f}", nr.DASH, nr.DASH, "the model as given")
+        ("float", nr.DASH, f"{part['float_loss']:.4g}", nr.DASH, nr.DASH, "the model as given")
     ]
     listed = part["epochs"]
     shown = [e for e in listed if e["number"] in (0, part["best"])]
@@ -42,8 +42,8 @@ def training(data: Data) -> sheets.Sheet:
         rows.append(
             (
                 "start" if start else str(e["number"]),
-                nr.DASH if start else f"{e['train_loss']:.4f}",
-                f"{e['validation_loss']:.4f}",
+                nr.DASH if start else f"{e['train_loss']:.4g}",
+                f"{e['validation_loss']:.4g}",
                 nr.DASH if start else f"{e['lr']:.2g}",
                 nr.DASH if start else f"{e['seconds']:.0f}",
                 "kept" if e["number"] == part["best"] else "",

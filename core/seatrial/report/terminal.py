@@ -185,7 +185,7 @@ def advice(page: Page, data: Data) -> None:
     for row in part["evidence"][:MOST]:
         at = ", ".join(safe(n, 40) for n in row["nodes"][:3])
         said = safe(row["text"], 300) + (f" (at {at})" if at else "")
-        page.labelled(row["kind"], said)
+        page.labelled(f"{row['kind']:8}", said)
 
 
 def faults(page: Page, data: Data) -> None:

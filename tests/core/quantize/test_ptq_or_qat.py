@@ -103,6 +103,8 @@ COSINE = (
             {"inverted-residual", "depthwise"},
         ),
         (SEPARABLE, {"depthwise"}),
+        # A depthwise convolution alone in a sum with its input: nothing is narrowed.
+        ((*PLAIN[:2], ("Conv", "b k", "c", "d"), ("Add", "b c", "y", "")), {"depthwise"}),
         (EXCITE, {"squeeze-excite"}),
         (SWISH, {"swish"}),
         (HARD, {"hard-swish"}),
