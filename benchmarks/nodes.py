@@ -43,8 +43,7 @@ def onnxruntime(path: Path, feeds: dict | None) -> Iterator[dict | None]:
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     yield None
     names = [o.name for o in session.get_outputs()]
-    for _ in range(2):
-        yield dict(zip(names, session.run(names, feeds), strict=True))
+    yield dict(zip(names, session.run(names, feeds), strict=True))
 
 
 def openvino(path: Path, feeds: dict | None) -> Iterator[dict | None]:
@@ -58,9 +57,8 @@ def openvino(path: Path, feeds: dict | None) -> Iterator[dict | None]:
     # Inputs that no node needs are gone, and one that is passed through has the output's name.
     ports = {k: [n for n in p.get_names() if n in feeds] for k, p in enumerate(compiled.inputs)}
     left = [n for n in feeds if [n] not in ports.values()]
-    for _ in range(2):
-        results = compiled({k: feeds[n[0] if n else left[0]] for k, n in ports.items()})
-        yield {str(k): v for k, v in enumerate(results.values())}
+    results = compiled({k: feeds[n[0] if n else left[0]] for k, n in ports.items()})
+    yield {str(k): v for k, v in enumerate(results.values())}
 
 
 DIRECT = {"onnxruntime": onnxruntime, "openvino": openvino}
@@ -100,14 +98,10 @@ def direct_one(backend: str, stored: Shelf, case: Case, out: Path) -> dict:
         return {"accepted": True, "ran": False, "why": " ".join(str(error).split())[:300]}
     try:
         arrays = {str(k): np.array(v) for k, v in enumerate(outputs.values())}
-        again = [np.array(v) for v in next(steps).values()]
-        steady = all(
-            a.tobytes() == b.tobytes() for a, b in zip(arrays.values(), again, strict=True)
-        )
         np.savez(out / f"{case.folder}.npz", **arrays)
     except ValueError:
         return {"accepted": True}
-    return {"accepted": True, "ran": True, "steady": steady}
+    return {"accepted": True, "ran": True}
 
 
 def direct(backend: str, names: list[str], out: Path) -> dict[str, dict]:
@@ -185,10 +179,7 @@ def kind_of(case: Case, answer: Answer, said: dict, out: Path) -> tuple[str, str
         return ("only the direct call runs", fault) if ran else ("both fail to run", fault)
     if not said.get("ran"):
         return "only the hooks run", said.get("why", "")
-    kind, text = compared(case, answer, out)
-    if kind == "other numbers" and not said["steady"]:
-        return "the runtime does not repeat itself", text
-    return kind, text
+    return compared(case, answer, out)
 
 
 def compared(case: Case, answer: Answer, out: Path) -> tuple[str, str]:

@@ -228,8 +228,11 @@ def _schema_function(entry: Typed, opset: int) -> Any | None:
 
 
 def _depends(entry: Typed, opset: int) -> bool:
-    """Whether ONNX defines a body that is made for the node's own types and attributes."""
+    """Whether ONNX defines a body that is made for the node's types, which are none we can name."""
     from onnx import defs
+
+    if all(_type_proto(kind) is not None for kind in entry.inputs):
+        return False
 
     since = entry.schema.since if entry.schema else 0
     try:

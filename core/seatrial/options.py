@@ -398,7 +398,12 @@ class TargetRow:
 
 @record
 class BackendRow:
-    """One entry point. ``problem`` is why it can't be used at all (broken, duplicate name)."""
+    """One entry point in one environment.
+
+    Attributes:
+        problem: why it can't be used at all (broken, duplicate name).
+        env: the environment its children run in, ``""``: our own interpreter.
+    """
 
     backend: str
     dist: str
@@ -413,14 +418,21 @@ class BackendRow:
     install_hint: str = ""
     fault: Fault | None = None
     targets: tuple[TargetRow, ...] = ()
+    env: str = ""
 
 
 @record
 class BackendsResult:
-    """What ``seatrial backends`` found; ``lock`` are versions by name, for ``--freeze``."""
+    """What ``seatrial backends`` found.
+
+    Attributes:
+        lock: versions by name, for ``--freeze``.
+        environments: interpreter or launcher of each configured environment, by name.
+    """
 
     rows: tuple[BackendRow, ...]
     lock: Mapping[str, str] = field(default_factory=dict)
+    environments: Mapping[str, str] = field(default_factory=dict)
 
 
 @record

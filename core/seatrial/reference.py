@@ -60,6 +60,22 @@ class ReferenceSession:
         values = self._session.run(self.outputs, dict(feeds))
         return {name: plain(v) for name, v in zip(self.outputs, values, strict=True)}
 
+    def view(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Run once without copying what comes out, for models whose outputs are many or large.
+
+        Returns:
+            Arrays by output name over the runtime's own memory: it is used again once they are
+            gone. Only tensors of numbers are served.
+        """
+        binding = self._session.io_binding()
+        for name, value in feeds.items():
+            binding.bind_cpu_input(name, value)
+        for name in self.outputs:
+            binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(binding)
+        values = binding.get_outputs()
+        return {name: v.numpy() for name, v in zip(self.outputs, values, strict=True)}
+
     def ran(self) -> Ran:
         """Always the CPU; layers only when the session was loaded with ``profile``."""
         if self._profile and self._layers is None:
@@ -137,10 +153,33 @@ def open_model(
     return ReferenceSession(session, title, profile=profile is not None)
 
 
-def optimised(source: bytes, target: Path, *, folder: Path | None = None) -> None:
-    """Write the graph as the runtime optimises it for this CPU: only valid in this process."""
+def runtime_version() -> str:
+    """Version of the runtime."""
+    import onnxruntime as ort
+
+    return str(ort.__version__)
+
+
+def optimised(
+    source: bytes, target: Path, *, folder: Path | None = None, weights: str = ""
+) -> None:
+    """Write the graph as the runtime optimises it for this CPU: only valid on this machine.
+
+    Args:
+        source: a serialised model.
+        target: the file to write.
+        folder: where the model's external data lies.
+        weights: name of a file beside ``target`` that takes the large weights, if any shall.
+    """
     options = _options("all", 1)
     options.optimized_model_filepath = str(target)
+    if weights:
+        key = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(f"{key}file_name", weights)
+        options.add_session_config_entry(f"{key}min_size_in_bytes", "1024")
+    # Nothing is run here: weights need not be packed, nor memory be kept.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.enable_cpu_mem_arena = False
     _session(source, folder, options)
 
 

@@ -1,228 +1,273 @@
 """Run the observed model over the samples, in memory that does not grow with them.
 
-Runs in a child only.
+Each worker thread infers and counts by itself, so that activations are let go at once; only
+extremes, which are small, are put in order. Runs in a child only.
 """
 
 from __future__ import annotations
 
-import ctypes
 import itertools
-import math
 import os
+import queue
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import InitVar, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from seatrial.quantize.graph import Graph
-from seatrial.reference import ReferenceSession, open_model, with_outputs
+from seatrial.reference import open_model, with_outputs
 from seatrial.samples import Samples
 
 from .histogram import Dyadic
-from .observe import Probe, observed, open_observed
 from .pick import pick, places
-from .survey import REOPEN
-from .types import EXTREMES, SAMPLED, NonFinite, TensorRange
+from .ready import Ready, give_back
+from .running import Running
+from .survey import Flags, ends
+from .types import EXTREMES, FLAT, MAPS, SAMPLED, NonFinite, Reading
 
 #: More inferences at a time than this only costs memory.
 WORKERS_MAX = 4
-
-#: Weight of a new sample in the moving averages, as in common implementations of Jacob et al.
-#: 2018, section 3.1.
-MOVING = 0.01
 
 #: How many occurrences of NaN and infinity are named.
 NAMED_MAX = 100
 
 
 @dataclass
+class Seen:
+    """What one inference gave.
+
+    Attributes:
+        group: the samples, the last one perhaps repeated.
+        lo: smallest value by tensor, float64.
+        hi: largest value.
+        finite: whether both, and every element where that had to be looked at, are finite.
+        rows: by input of numbers: extremes of each sample of the group.
+        feeds: kept when something was not finite.
+    """
+
+    group: tuple[int, ...]
+    lo: Any
+    hi: Any
+    finite: Any
+    rows: dict[str, tuple[Any, Any]]
+    feeds: dict[str, Any] | None = None
+
+
 class Extremes:
-    """Running statistics of one tensor."""
+    """Reads the joined statistics of an observed graph.
 
-    lo: float = 0.0
-    hi: float = 0.0
-    count: int = 0
-    nonfinite: int = 0
-    lo_sum: float = 0.0
-    hi_sum: float = 0.0
-    lo_sample: str = ""
-    hi_sample: str = ""
-    lo_moving: float = 0.0
-    hi_moving: float = 0.0
-    histogram: Dyadic | None = None
+    Args:
+        reading: where each lies.
+    """
 
-    def add(self, lo: float, hi: float, sample: str) -> None:
-        """Take in the extremes of one finite sample."""
-        if not self.count or lo < self.lo:
-            self.lo, self.lo_sample = lo, sample
-        if not self.count or hi > self.hi:
-            self.hi, self.hi_sample = hi, sample
-        weight = MOVING if self.count else 1.0
-        self.lo_moving += weight * (lo - self.lo_moving)
-        self.hi_moving += weight * (hi - self.hi_moving)
-        self.count += 1
-        self.lo_sum += lo
-        self.hi_sum += hi
+    def __init__(self, reading: Reading) -> None:
+        import numpy as np
 
-    def result(self) -> TensorRange:
-        """The finished range."""
-        n = max(self.count, 1)
-        return TensorRange(
-            lo=self.lo,
-            hi=self.hi,
-            count=self.count,
-            nonfinite=self.nonfinite,
-            lo_mean=self.lo_sum / n,
-            hi_mean=self.hi_sum / n,
-            lo_sample=self.lo_sample,
-            hi_sample=self.hi_sample,
-            lo_moving=self.lo_moving,
-            hi_moving=self.hi_moving,
-            histogram=self.histogram.packed() if self.histogram is not None else None,
+        self.starts = np.cumsum([0, *reading.sizes[:-1]])
+        self.high, self.low, self.mean = (
+            np.array(part, np.int64) for part in (reading.high, reading.low, reading.mean)
         )
+        self.sign = np.where(reading.negated, -1.0, 1.0)
+
+    def read(self, maps: Any | None, flat: Any | None) -> tuple[Any, Any, Any]:
+        """Smallest and largest value of each tensor, and whether it is finite.
+
+        Args:
+            maps: maxima per channel, shape (N, channels, 1, 1).
+            flat: single numbers, shape (count,).
+        """
+        import numpy as np
+
+        parts = [np.zeros(0)]
+        if maps is not None:
+            widest = maps.max(0).reshape(-1).astype(np.float64)  # a NaN goes through
+            parts.append(np.maximum.reduceat(widest, self.starts))
+        if flat is not None:
+            parts.append(flat.astype(np.float64))
+        values = np.append(np.concatenate(parts), 0.0)  # -1 finds the 0
+        hi, lo = values[self.high], self.sign * values[self.low]
+        finite = np.isfinite(hi) & np.isfinite(lo) & np.isfinite(values[self.mean])
+        return lo, hi, finite
 
 
 @dataclass
 class Collector:
-    """Extremes of the chosen tensors over samples.
+    """Statistics of the observed tensors over samples.
 
     Args:
-        graph: prepared; it is not kept.
-        tensors: activations and inputs to observe.
-        scratch: a folder for temporary files.
+        ready: the observed graph.
         again: gives the prepared graph once more, to look for a NaN.
         statistics: one of :data:`seatrial.calibration.types.STATISTICS`.
         seed: of the elements picked for histograms.
+
+    Attributes:
+        running: extremes of all tensors, inputs first.
+        histograms: by tensor, or none; complete when no inference is under way.
+        done: samples taken in.
+        late: what was counted of suspects, after all.
     """
 
-    graph: InitVar[Graph]
-    tensors: Sequence[str]
-    scratch: Path
-    again: Callable[[], Graph]
+    ready: Ready
+    again: Callable[[], Any]
     statistics: str = EXTREMES
     seed: int = 0
-    ranges: dict[str, Extremes] = field(default_factory=dict)
     nonfinite: list[NonFinite] = field(default_factory=list)
-    note: str = ""
+    flags: Flags = field(default_factory=Flags)
+    done: int = 0
+    late: list[Dyadic] = field(default_factory=list)
 
-    def __post_init__(self, graph: Graph) -> None:
-        inputs = set(graph.inputs)
-        self.from_feeds = [t for t in self.tensors if t in inputs]
-        computed = [t for t in self.tensors if t not in inputs]
-        model, self.probes = observed(graph, computed, self.statistics, self.seed)
-        self.session: ReferenceSession | None = None
-        if self.probes:
-            self.session, self.note = open_observed(model, graph.folder, self.scratch)
-        counted = self.statistics != EXTREMES
-        self.ranges = {n: Extremes(histogram=Dyadic() if counted else None) for n in self.tensors}
+    def __post_init__(self) -> None:
+        self.running = Running(self.ready.tensors)
+        self.histograms = self._empty()
+        self.session = self.ready.open()
+        self.extremes = Extremes(self.ready.reading)
         self.places = places(self.seed) if self.statistics == SAMPLED else None
 
-    def run(self, samples: Samples, indices: Sequence[int], threads: int = 0) -> Iterator[int]:
-        """Observe samples, several at a time; yields how many are done."""
-        workers = threads or min(os.cpu_count() or 1, WORKERS_MAX)
-        ids = samples.ids
-        give_back()
-        groups: Iterator[tuple[int, ...]] = ((i,) for i in indices)
+    def _empty(self) -> list[Dyadic]:
+        counted = self.statistics != EXTREMES
+        return [Dyadic() for _ in self.ready.tensors] if counted else []
+
+    def run(
+        self,
+        samples: Samples,
+        indices: Sequence[int],
+        threads: int = 0,
+        pause: Callable[[], bool] = lambda: False,
+    ) -> Iterator[bool]:
+        """Observe samples, several at a time, going on where :attr:`done` says.
+
+        Args:
+            samples: the store.
+            indices: all samples of the pass.
+            threads: inferences at a time; 0: one per core, at most :data:`WORKERS_MAX`.
+            pause: asked after each inference whether to let all threads come to an end.
+
+        Yields:
+            After each inference: whether the statistics are complete up to :attr:`done`.
+        """
+        workers = worker_count(threads)
+        groups: Iterator[tuple[int, ...]] = ((i,) for i in indices[self.done :])
         if self.session is not None:
-            groups = self.session.groups(samples, indices)
+            groups = self.session.groups(samples, indices[self.done :])
+        spare: queue.SimpleQueue[list[Dyadic]] = queue.SimpleQueue()
+        spare.put(self.histograms)
+        for _ in range(workers - 1):
+            spare.put(self._empty())
+
+        def work(group: tuple[int, ...]) -> Seen:
+            histograms = spare.get()
+            try:
+                return self._one(samples, group, histograms)
+            finally:
+                spare.put(histograms)
+
+        give_back()
         with ThreadPoolExecutor(workers) as pool:
-            running = deque(
-                self._submit(pool, samples, g) for g in itertools.islice(groups, workers)
-            )
-            done = 0
-            for turn in itertools.count(1):
-                if not running:
-                    break
-                group, feeds, outputs = running.popleft().result()
-                if turn % REOPEN == 0:
-                    samples = Samples(samples.root)
-                running.extend(self._submit(pool, samples, g) for g in itertools.islice(groups, 1))
-                self._take(ids[group[0]], feeds, outputs)
-                done += len(set(group))
-                yield done
+            under_way: deque[Future[Seen]] = deque()
+            pausing = False
+            while True:
+                wanted = 0 if pausing else workers + 1 - len(under_way)
+                under_way.extend(pool.submit(work, g) for g in itertools.islice(groups, wanted))
+                if not under_way:
+                    return
+                self._take(samples, under_way.popleft().result(), len(indices))
+                pausing = (pausing or pause()) and bool(under_way)
+                if not under_way:
+                    self._gather(spare, workers)
+                yield not under_way
 
-    def _submit(
-        self, pool: ThreadPoolExecutor, samples: Samples, group: tuple[int, ...]
-    ) -> Future[Any]:
-        return pool.submit(self._one, samples, group)
+    def _gather(self, spare: queue.SimpleQueue[list[Dyadic]], workers: int) -> None:
+        """Add up what the threads have counted."""
+        parts = [spare.get() for _ in range(workers)]
+        others = [part for part in (*parts, self.late) if part and part is not self.histograms]
+        for part in others:
+            for total, more in zip(self.histograms, part, strict=True):
+                total.merge(more)
+        for part in parts:
+            spare.put(part)
 
-    def _one(self, samples: Samples, group: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
+    def _one(self, samples: Samples, group: tuple[int, ...], histograms: list[Dyadic]) -> Seen:
+        """One inference and its counting; in a worker thread."""
+        import numpy as np
+
         feeds = samples.feeds(group)
-        if self.session is None:
-            return group, feeds, {}
-        return group, feeds, self.session.run({n: feeds[n] for n in self.session.inputs})
+        rows = ends(feeds, len(group))
+        own = [rows[name] for name in self.ready.inputs]
+        lo = np.array([low.min() for low, _ in own], np.float64)
+        hi = np.array([high.max() for _, high in own], np.float64)
+        finite = np.isfinite(lo) & np.isfinite(hi)
+        outputs: Mapping[str, Any] = {}
+        if self.session is not None:
+            outputs = self.session.view({n: feeds[n] for n in self.session.inputs})
+            inner = self.extremes.read(outputs.get(MAPS), outputs.get(FLAT))
+            lo, hi, finite = (
+                np.concatenate(pair) for pair in zip((lo, hi, finite), inner, strict=True)
+            )
+        if histograms:
+            self._count(histograms, feeds, outputs, np.maximum(-lo, hi), finite)
+        whole = finite.all() and all(np.isfinite(pair).all() for pair in rows.values())
+        return Seen(group, lo, hi, finite, rows, None if whole else feeds)
 
-    def _take(self, sample: str, feeds: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
-        suspects = []
-        for name in self.from_feeds:
-            value = feeds[name]
-            low, high = float(value.min()), float(value.max())  # a NaN goes through both
-            if math.isfinite(low) and math.isfinite(high):
-                self._count(name, value)
-                self.ranges[name].add(low, high, sample)
+    def _count(
+        self,
+        histograms: list[Dyadic],
+        feeds: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+        peaks: Any,
+        finite: Any,
+    ) -> None:
+        first = len(self.ready.inputs)
+        for k in finite.nonzero()[0]:
+            if k < first:
+                value = feeds[self.ready.inputs[k]]
+                value = value if self.places is None else pick(value, self.places)
             else:
-                suspects.append(name)
-        for probe in self.probes:
-            extremes = _extremes(probe, outputs)
-            if extremes is None:
-                suspects.append(probe.tensor)
-            else:
-                self.ranges[probe.tensor].add(*extremes, sample)
-                if probe.picked:
-                    peak = max(-extremes[0], extremes[1])
-                    self._count(probe.tensor, outputs[probe.picked], peak)
-        if suspects:
-            self._examine(sample, feeds, suspects)
+                value = outputs[self.ready.reading.picked[k - first]]
+            histograms[k].add(value, float(peaks[k]))
 
-    def _count(self, name: str, values: Any, peak: float | None = None) -> None:
-        """Take elements into the histogram: picked ones with their bound, else a whole tensor."""
-        histogram = self.ranges[name].histogram
-        if histogram is not None:
-            whole = peak is not None or self.places is None
-            histogram.add(values if whole else pick(values, self.places), peak)
+    def _take(self, samples: Samples, seen: Seen, total: int) -> None:
+        """Take in what one inference gave; in the order of the samples."""
+        self.running.add(seen.lo, seen.hi, seen.finite, seen.group[0])
+        new = seen.group[: total - self.done]
+        names = [samples.index["samples"][i]["id"] for i in new]
+        self.flags.add(names, seen.rows, seen.feeds)
+        self.done += len(new)
+        if not seen.finite.all() and seen.feeds is not None:
+            self._examine(seen, names[0], seen.feeds)
 
-    def _examine(self, sample: str, feeds: Mapping[str, Any], suspects: Sequence[str]) -> None:
+    def _examine(self, seen: Seen, sample: str, feeds: Mapping[str, Any]) -> None:
         """Look at every element of tensors whose statistics were not finite."""
         import numpy as np
 
-        computed = [t for t in suspects if t not in feeds]
-        values = dict(feeds)
-        if computed:
-            graph = self.again()
-            source = with_outputs(graph.model, computed)
-            session = open_model(source, folder=graph.folder, threads=1)
-            values |= session.run({n: feeds[n] for n in session.inputs})
-        for name in suspects:
+        suspects = (~seen.finite).nonzero()[0]
+        values = self._values([self.ready.tensors[k] for k in suspects], feeds)
+        fine = np.zeros_like(seen.finite)
+        for k in suspects:
+            name = self.ready.tensors[k]
             value = values[name]
             bad = int(np.count_nonzero(~np.isfinite(value)))
-            if not bad:  # only the mean overflowed
-                self._count(name, value)
-                self.ranges[name].add(float(value.min()), float(value.max()), sample)
+            if bad:
+                self.running.values["nonfinite"][k] += 1
+                if len(self.nonfinite) < NAMED_MAX:
+                    self.nonfinite.append(NonFinite(sample=sample, tensor=name, elements=bad))
                 continue
-            self.ranges[name].nonfinite += 1
-            if len(self.nonfinite) < NAMED_MAX:
-                self.nonfinite.append(NonFinite(sample=sample, tensor=name, elements=bad))
+            # Only the mean overflowed.
+            fine[k], seen.lo[k], seen.hi[k] = True, value.min(), value.max()
+            if self.histograms:
+                self.late = self.late or self._empty()
+                self.late[k].add(value if self.places is None else pick(value, self.places))
+        self.running.add(seen.lo, seen.hi, fine, seen.group[0])
+
+    def _values(self, tensors: Sequence[str], feeds: Mapping[str, Any]) -> dict[str, Any]:
+        computed = [t for t in tensors if t not in feeds]
+        if not computed:
+            return dict(feeds)
+        graph = self.again()
+        source = with_outputs(graph.model, computed)
+        session = open_model(source, folder=graph.folder, threads=1)
+        return {**feeds, **session.run({n: feeds[n] for n in session.inputs})}
 
 
-def give_back() -> None:
-    """Return freed memory to the system, where the C library can: set-up leaves twice the model."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _extremes(probe: Probe, outputs: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Smallest and largest value of a tensor, or ``None`` when one of them may not be finite."""
-    import numpy as np
-
-    high = float(outputs[probe.high].max())
-    low = 0.0
-    if probe.low:
-        value = outputs[probe.low]
-        low = -float(value.max()) if probe.channels else float(value.min())
-    finite = math.isfinite(high) and math.isfinite(low)
-    if probe.mean and not np.isfinite(outputs[probe.mean]).all():
-        finite = False
-    return (low + 0.0, high) if finite else None
+def worker_count(threads: int) -> int:
+    """How many inferences run at a time."""
+    return threads or min(os.cpu_count() or 1, WORKERS_MAX)

@@ -76,13 +76,14 @@ class Picker:
         known = [d for d in inner if d]
         size = math.prod(known) if len(known) == len(inner) else 0
         if self.everything or 0 < size <= WHOLE:
-            return [self._flat(source, result)]
+            return [self.flat(source, result)]
         if blocked and size and len(inner) == 3:
             channels, height, width = known
             return [self._grid(source, result, channels, height, width)]
         return self._scattered(source, result)
 
-    def _constant(self, name: str, value: Any) -> str:
+    def constant(self, name: str, value: Any) -> str:
+        """The full name of a constant that is added once."""
         from onnx import numpy_helper
 
         name = f"{self.mark}_{name}"
@@ -91,10 +92,11 @@ class Picker:
             self.model.graph.initializer.append(numpy_helper.from_array(value, name))
         return name
 
-    def _flat(self, source: str, result: str) -> Any:
+    def flat(self, source: str, result: str) -> Any:
+        """The node that lays all elements in a row."""
         import numpy as np
 
-        return _node("Reshape", [source, self._constant("flat", np.array([-1], np.int64))], result)
+        return node("Reshape", [source, self.constant("flat", np.array([-1], np.int64))], result)
 
     def _grid(self, source: str, result: str, channels: int, height: int, width: int) -> Any:
         """One element of each grid cell; the last cells reach to the border."""
@@ -107,22 +109,22 @@ class Picker:
         weight = np.zeros((channels, 1, *kernel), np.float32)
         rows, columns = (rng.integers(0, k, channels) for k in kernel)
         weight[np.arange(channels), 0, rows, columns] = 1
-        name = self._constant(f"grid_{channels}_{kernel[0]}_{kernel[1]}", weight)
-        return _node("Conv", [source, name], result, group=channels, strides=strides)
+        name = self.constant(f"grid_{channels}_{kernel[0]}_{kernel[1]}", weight)
+        return node("Conv", [source, name], result, group=channels, strides=strides)
 
     def _scattered(self, source: str, result: str) -> list[Any]:
         """Elements at fixed fractions of whatever length the flattened tensor has."""
         from onnx import TensorProto
 
-        at = self._constant("places", places(self.seed))
+        at = self.constant("places", places(self.seed))
         size, real, far, index, flat = (f"{result}_{k}" for k in "abcde")
         return [
-            _node("Size", [source], size),
-            _node("Cast", [size], real, to=TensorProto.DOUBLE),
-            _node("Mul", [real, at], far),
-            _node("Cast", [far], index, to=TensorProto.INT64),
-            self._flat(source, flat),
-            _node("Gather", [flat, index], result),
+            node("Size", [source], size),
+            node("Cast", [size], real, to=TensorProto.DOUBLE),
+            node("Mul", [real, at], far),
+            node("Cast", [far], index, to=TensorProto.INT64),
+            self.flat(source, flat),
+            node("Gather", [flat, index], result),
         ]
 
 
@@ -134,7 +136,8 @@ def pick(values: Any, at: Any) -> Any:
     return flat if flat.size <= WHOLE else flat[(at * flat.size).astype(np.int64)]
 
 
-def _node(op_type: str, sources: list[str], result: str, **attributes: Any) -> Any:
+def node(op_type: str, sources: list[str], result: str, **attributes: Any) -> Any:
+    """A node named as its only output."""
     import onnx
 
     return onnx.helper.make_node(op_type, sources, [result], name=result, **attributes)

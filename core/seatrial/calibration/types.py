@@ -29,6 +29,13 @@ FROM_EXTREMES = frozenset({"minmax", "moving-average"})
 EXTREMES, SAMPLED, EVERYTHING = "extremes", "sampled", "everything"
 STATISTICS = (EXTREMES, SAMPLED, EVERYTHING)
 
+#: Prefix of every name in the observed graph that is not the model's.
+MARK = "seatrial_observed"
+
+#: Outputs of the observed graph: maxima per channel of feature maps, shape (N, sum of C, 1, 1);
+#: one number of each other statistic, shape (count,).
+MAPS, FLAT = f"{MARK}_maps", f"{MARK}_single"
+
 
 @record
 class Histogram:
@@ -85,6 +92,32 @@ class NonFinite:
 
 
 @record
+class Reading:
+    """How the outputs of the observed graph are read.
+
+    Segments are counted through: first those of the joined maxima per channel, then the single
+    numbers. -1 stands for a statistic that is not needed.
+
+    Attributes:
+        tensors: the observed activations; everything below is by their position.
+        sizes: channels of each segment of the joined maxima.
+        high: segment of the largest value.
+        low: segment of the smallest value.
+        mean: segment that is NaN if an element is.
+        negated: the segment of ``low`` holds the largest value of the negated tensor.
+        picked: output that holds the elements for the histogram; empty: there are no histograms.
+    """
+
+    tensors: tuple[str, ...]
+    sizes: tuple[int, ...]
+    high: tuple[int, ...]
+    low: tuple[int, ...]
+    mean: tuple[int, ...]
+    negated: tuple[bool, ...]
+    picked: tuple[str, ...] = ()
+
+
+@record
 class RangeTable:
     """All ranges of one model on one set of samples.
 
@@ -96,6 +129,9 @@ class RangeTable:
         schema: version of this form.
         statistics: one of :data:`STATISTICS`.
         seed: of the sampled elements.
+        model: sha256 of the model file, where it is known.
+        contract: digest of the input contract that the samples were made by, where it is known.
+        data: sha256 of the samples' content, where it is known.
     """
 
     method: str
@@ -104,6 +140,9 @@ class RangeTable:
     schema: str = SCHEMA
     statistics: str = EXTREMES
     seed: int = 0
+    model: str = ""
+    contract: str = ""
+    data: str = ""
 
     @property
     def sha256(self) -> str:
@@ -114,6 +153,15 @@ class RangeTable:
         """Both extremes of a tensor, or ``None`` when no finite value of it was seen."""
         found = self.tensors.get(name)
         return (found.lo, found.hi) if found is not None and found.count else None
+
+
+@record
+class Identity:
+    """Where ranges come from, see :class:`RangeTable`."""
+
+    model: str = ""
+    contract: str = ""
+    data: str = ""
 
 
 @record
@@ -128,6 +176,9 @@ class RangesRequest:
         threads: inferences at a time; 0: one per core, at most 4.
         seed: of sampled statistics.
         statistics: one of :data:`STATISTICS`; empty: the least that the method needs.
+        checkpoints: a folder that outlives the job, where statistics are kept on the way; a pass
+            that was ended early goes on from there. Empty: none are kept.
+        identity: what the table shall say of its origin.
     """
 
     model: Ref
@@ -137,6 +188,8 @@ class RangesRequest:
     threads: int = 0
     seed: int = 0
     statistics: str = ""
+    checkpoints: str = ""
+    identity: Identity = Identity()
 
 
 @record
@@ -155,6 +208,48 @@ class SampleFlags:
 
 
 @record
+class Forecast:
+    """What a calibration will cost, from a few samples of its own pass.
+
+    Attributes:
+        seconds: wall time in all, the set-up included.
+        setup_s: of it, spent once: preparing the graph and loading it.
+        sample_s: wall time per sample, with several at a time.
+        memory_mb: peak resident memory of the process.
+        timed: samples that this is drawn from.
+        count: samples that it is for.
+    """
+
+    seconds: float
+    setup_s: float
+    sample_s: float
+    memory_mb: float = 0.0
+    timed: int = 0
+    count: int = 0
+
+
+@record
+class Spent:
+    """What a calibration did cost.
+
+    Attributes:
+        seconds: wall time in all, the set-up included.
+        setup_s: of it, spent once.
+        cpu_s: processor time of this process and of the set-up.
+        memory_mb: peak resident memory of the process.
+        setup_mb: the same of the process of the set-up, which ended before; 0: there was none.
+        resumed: samples that an earlier, interrupted pass had done.
+    """
+
+    seconds: float
+    setup_s: float
+    cpu_s: float
+    memory_mb: float
+    setup_mb: float = 0.0
+    resumed: int = 0
+
+
+@record
 class RangesResult:
     """Ranges, and what went wrong on the way.
 
@@ -166,7 +261,8 @@ class RangesResult:
         tensors: how many tensors were observed.
         nonfinite: the first occurrences, at most 100, inputs and activations alike.
         flags: samples that stand out.
-        seconds: wall time of the observation, without reading the model.
+        forecast: made once a few samples were done; ``None``: there were too few.
+        spent: what it came to.
         notes: anything else worth a line.
     """
 
@@ -177,7 +273,8 @@ class RangesResult:
     tensors: int
     nonfinite: tuple[NonFinite, ...] = ()
     flags: SampleFlags = SampleFlags()
-    seconds: float = 0.0
+    forecast: Forecast | None = None
+    spent: Spent | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -202,18 +299,3 @@ class ForecastRequest:
     count: int = 0
     threads: int = 0
     statistics: str = EXTREMES
-
-
-@record
-class Forecast:
-    """Estimated wall time of a calibration.
-
-    Attributes:
-        seconds: in all.
-        setup_s: once.
-        sample_s: per sample, the slower of two.
-    """
-
-    seconds: float
-    setup_s: float
-    sample_s: float

@@ -26,11 +26,12 @@ def check_prepared(path: Path, prepared: Prepared, samples: Samples, index: int)
     if not prepared.folded and not prepared.notes:
         return
     graph = prepared.graph
-    original = open_model(path, threads=1)
-    edited = open_model(graph.serialised(), folder=graph.folder, threads=1)
-    group = next(original.groups(samples, [index]))
-    feeds = {n: v for n, v in samples.feeds(group).items() if n in original.inputs}
-    expected, got = original.run(feeds), edited.run(feeds)
+    session = open_model(path, threads=1)
+    group = next(session.groups(samples, [index]))
+    feeds = {n: v for n, v in samples.feeds(group).items() if n in session.inputs}
+    expected = session.run(feeds)
+    session.close()  # never two in memory at a time
+    got = open_model(graph.serialised(), folder=graph.folder, threads=1).run(feeds)
     for name, value in expected.items():
         if not np.issubdtype(value.dtype, np.floating) or not np.isfinite(value).all():
             continue

@@ -9,12 +9,16 @@ import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from seatrial.results import node_label
 
 #: Above this many bytes of weights they are written to a file of their own: protobuf ends at 2 GiB.
 EXTERNAL_ABOVE = 1 << 30
+
+#: File that takes weights of at least this many bytes while they are not needed in memory, and
+#: what its offsets are multiples of.
+ASIDE, ASIDE_FROM, ALIGNMENT = "weights.aside", 4096, 64
 
 #: ``onnx.TensorProto.FLOAT``.
 FLOAT = 1
@@ -181,6 +185,22 @@ class Graph:
         entries = (e for t in self.proto.initializer for e in t.external_data)
         return tuple(dict.fromkeys(e.value for e in entries if e.key == "location"))
 
+    def set_aside(self, folder: Path) -> None:
+        """Move large inline weights into a file in ``folder``, where they take no memory.
+
+        A model whose weights lie in files already keeps them there.
+        """
+        own = folder / ASIDE
+        if self.folder != folder and self.external_files():
+            return
+        self.folder = folder
+        with own.open("ab") as file:
+            for tensor in self.proto.initializer:
+                if tensor.external_data:
+                    tensor.ClearField("raw_data")  # somebody has read it
+                elif len(tensor.raw_data) >= ASIDE_FROM:
+                    _move(tensor, file)
+
     def serialised(self) -> bytes:
         """The model as bytes; external data is still referred to relative to ``folder``."""
         return bytes(self.model.SerializeToString())
@@ -201,6 +221,19 @@ class Graph:
         data = f"{target.name}.data"
         onnx.save_model(self.model, target, save_as_external_data=True, location=data)
         return (target.name, data)
+
+
+def _move(tensor: Any, file: BinaryIO) -> None:
+    """Write a tensor's data to the end of a file and make the tensor refer to it."""
+    import onnx
+
+    file.write(b"\0" * (-file.tell() % ALIGNMENT))
+    place = {"location": ASIDE, "offset": str(file.tell()), "length": str(len(tensor.raw_data))}
+    file.write(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in place.items():
+        tensor.external_data.add(key=key, value=value)
 
 
 def attribute(node: Any, name: str, default: Any = None) -> Any:

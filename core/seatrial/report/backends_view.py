@@ -21,6 +21,8 @@ def show(result: BackendsResult, stream: TextIO) -> None:
     if not result.rows:
         page.line("no backend is installed", indent=0)
     page.sheet(_backends(result))
+    if result.environments:
+        page.sheet(_environments(result))
     page.sheet(_targets(result))
     _problems(page, result)
     usable = [t.target for row in result.rows for t in row.targets if t.usable]
@@ -40,20 +42,26 @@ def lock(result: BackendsResult) -> str:
 
 
 def _targets(result: BackendsResult) -> Sheet:
-    rows: list[tuple[str, ...]] = []
+    """What can be used, or was not asked; the others have a place of their own, with the reason."""
+    shown: list[tuple[str, ...]] = []
+    absent = 0
     for row in result.rows:
         for target in row.targets:
+            if target.usable is False and target.fault is None:
+                absent += 1
+                continue
             marks = " *" if target.default else ""
-            rows.append(
+            shown.append(
                 (
                     safe(target.target, NAME) + marks,
                     _usable(target),
-                    safe(target.title, 60),
+                    safe(target.title, 100),
                     target.kind.value,
                 )
             )
     notes = ["* run when no target is named"]
-    return Sheet("Targets", columns("target|usable|what|kind"), rows, notes)
+    notes += [f"{absent} more cannot be used here: see below"] if absent else []
+    return Sheet("Targets", columns("target|usable|what|kind"), shown, notes)
 
 
 def _usable(target: TargetRow) -> str:
@@ -66,22 +74,42 @@ def _backends(result: BackendsResult) -> Sheet:
     rows: list[tuple[str, ...]] = [
         (
             safe(row.backend, NAME),
-            safe(f"{row.dist} {row.version}", 40),
-            safe(row.contract, 12),
+            safe(f"{row.dist} {row.version}".strip() or "-", 40),
+            safe(row.contract or "-", 12),
             str(len(row.hooks)) if row.hooks else "-",
+            safe(f"@{row.env}" if row.env else "own", NAME),
             safe(_versions(row), 160),
-            safe(row.hardware_run, 40),
+            safe(row.hardware_run or "-", 40),
         )
         for row in result.rows
     ]
-    heads = columns("backend|package|contract| >hooks|versions| ?last run on hardware")
-    return Sheet("Backends", heads, rows)
+    heads = columns("backend|package|contract| >hooks|env|versions| ?last run on hardware")
+    sheet = Sheet("Backends", heads, rows)
+    if any(row.env for row in result.rows):
+        return sheet
+    keep = [i for i, head in enumerate(heads) if head.title != "env"]
+    return Sheet("Backends", [heads[i] for i in keep], [tuple(r[i] for i in keep) for r in rows])
+
+
+def _environments(result: BackendsResult) -> Sheet:
+    used: dict[str, list[str]] = {}
+    for row in result.rows:
+        used.setdefault(row.env, []).append(row.backend)
+    rows: list[tuple[str, ...]] = [
+        (
+            safe(f"@{name}", NAME),
+            safe(words or "our own interpreter", 120),
+            safe(", ".join(used.get(name, ())) or f"none yet: -b BACKEND@{name}", 80),
+        )
+        for name, words in result.environments.items()
+    ]
+    return Sheet("Environments", columns("env|interpreter|backends in it"), rows)
 
 
 def _versions(row: BackendRow) -> str:
-    """Toolchain versions over all targets of a backend."""
+    """Toolchain versions over the targets of a backend that can be used; over all, if none can."""
     found: dict[str, str] = {}
-    for target in row.targets:
+    for target in [t for t in row.targets if t.usable] or row.targets:
         found.update(target.versions)
     listed = (safe(f"{name} {version}", 28) for name, version in sorted(found.items()))
     return ", ".join(listed) or "-"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seatrial import data, intake, registry
 from seatrial.options import (
@@ -18,7 +21,10 @@ from seatrial.options import (
 from seatrial.registry import Plugin
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.machine import packages
-from seatrial.trial.targets import TargetState, probe, survey
+from seatrial.trial.targets import TargetState, Wanted, probe, survey
+
+if TYPE_CHECKING:
+    from seatrial.config import Config
 
 
 def backends(options: BackendsOptions, progress: Progress) -> BackendsResult:
@@ -32,13 +38,36 @@ def backends(options: BackendsOptions, progress: Progress) -> BackendsResult:
     ):
         plugins = registry.discover()
         trial.targets = survey(trial.runner, plugins, every=True)
+        elsewhere = _elsewhere(config, plugins)
+        if elsewhere:
+            trial.targets += survey(trial.runner, plugins, elsewhere, every=True)
         if options.probe:
             probe(trial.runner, trial.targets)
-        found = tuple(_backend(p, [t for t in trial.targets if t.plugin == p]) for p in plugins)
-    return BackendsResult(rows=found, lock=_lock(found))
+        found = tuple(
+            _backend(plugin, [t for t in trial.targets if (t.plugin, t.env) == (plugin, env)], env)
+            for plugin in plugins
+            for env in sorted({"", *(t.env for t in trial.targets if t.plugin == plugin)})
+        )
+    known = {
+        name: shlex.join([*table.launcher, *filter(None, [table.python])])
+        for name, table in config.environments.items()
+    }
+    return BackendsResult(rows=found, lock=_lock(found), environments=known)
 
 
-def _backend(plugin: Plugin, states: list[TargetState]) -> BackendRow:
+def _elsewhere(config: Config, plugins: Sequence[Plugin]) -> list[str]:
+    """``backend@env`` for every installed backend that the configuration puts somewhere else."""
+    installed = {p.id for p in plugins if not p.problem}
+    found: dict[str, None] = {}
+    for name, table in config.targets.items():
+        wanted = Wanted.parse(name)
+        env = wanted.env or table.env
+        if env in config.environments and wanted.backend in installed:
+            found[f"{wanted.backend}@{env}"] = None
+    return list(found)
+
+
+def _backend(plugin: Plugin, states: list[TargetState], env: str) -> BackendRow:
     first = states[0] if states else None
     described = first.description if first else None
     broken = first is not None and first.target is None
@@ -56,6 +85,7 @@ def _backend(plugin: Plugin, states: list[TargetState]) -> BackendRow:
         install_hint=described.install_hint if described else "",
         fault=first.fault if first and broken and not plugin.problem else None,
         targets=tuple(_target(s) for s in states if s.target is not None),
+        env=env,
     )
 
 

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from seatrial.calibration.observe import MARK, eager, may_be_nan, observed, reads
+from seatrial.calibration.observe import may_be_nan, observed
+from seatrial.calibration.order import eager, reads
+from seatrial.calibration.types import MARK
 from seatrial.quantize.graph import Graph
 
 node = helper.make_node
@@ -39,16 +41,15 @@ def net(model: Any) -> Graph:
 def test_only_what_is_needed_is_computed(model: Any) -> None:
     graph = net(model)
     before = graph.serialised()
-    proto, probes = observed(graph, ["c", "r", "y"])
+    proto, reading = observed(graph, ["c", "r", "y"])
     assert graph.serialised() == before
     assert "softmax" not in {n.name for n in proto.graph.node}
     assert all(o.name.startswith(MARK) for o in proto.graph.output)
-    by_name = {p.tensor: p for p in probes}
-    assert by_name["r"].low == ""
-    assert by_name["c"].channels == 4
-    assert by_name["y"].channels == 0
-    assert by_name["y"].low
-    assert not any(p.mean for p in probes)
+    assert reading.tensors == ("c", "r", "y")
+    assert reading.sizes == (4, 4, 4)  # largest and smallest of c, largest of r, per channel
+    assert (reading.high, reading.low) == ((0, 2, 3), (1, -1, 4))
+    assert reading.negated == (True, True, False)
+    assert reading.mean == (-1, -1, -1)
 
 
 def test_nan_is_looked_for_behind_operators_that_make_it(model: Any) -> None:
@@ -81,7 +82,7 @@ def test_statistics_follow_what_they_read(seed: int) -> None:
         outputs.append(f"{MARK}_{k}")
     nodes.append(node("Join", tensors, ["end"], name="n_end"))
     outputs.append("end")
-    ordered = eager(nodes, outputs)
+    ordered = eager(nodes, outputs, MARK)
     assert sorted(n.name for n in ordered) == sorted(n.name for n in nodes)
     written, place = {"x"}, {}
     for k, item in enumerate(ordered):

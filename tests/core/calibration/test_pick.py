@@ -143,17 +143,17 @@ def test_what_is_picked_is_of_the_tensor_and_from_all_over(model: Any) -> None:
         Path(),
     )
     graph.infer()
-    proto, probes = observed(graph, ["p", "t"], "sampled", 3)
+    proto, reading = observed(graph, ["p", "t"], "sampled", 3)
     count = 20 * 50 * 61
     assert count > WHOLE
     x = np.arange(1, count + 1, dtype=np.float32).reshape(1, 20, 50, 61)
     values = open_model(proto.SerializeToString(), threads=1).run({"x": x})
-    for probe in probes:
-        found = np.unravel_index(values[probe.picked].reshape(-1).astype(int) - 1, x.shape)
+    for name, output in zip(reading.tensors, reading.picked, strict=True):
+        found = np.unravel_index(values[output].reshape(-1).astype(int) - 1, x.shape)
         assert 0.5 * PICKS <= found[0].size <= 2 * PICKS
         for axis, size in ((1, 20), (2, 50), (3, 61)):
             share = np.bincount(found[axis], minlength=size) * size / found[0].size
-            assert share.min() > 0.2, (probe.tensor, axis)
+            assert share.min() > 0.2, (name, axis)
             assert share.max() < 2.5
 
 

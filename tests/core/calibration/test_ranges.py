@@ -277,6 +277,8 @@ def test_forecast_scales_with_the_count(
     found = forecast(request, job)
     assert found.seconds == pytest.approx(found.setup_s + 1000 * found.sample_s)
     assert found.sample_s > 0
+    assert found.memory_mb > 10
+    assert (found.count, found.timed > 0) == (1000, True)
 
 
 def test_a_model_with_a_fixed_batch_is_fed_whole_batches(

@@ -462,6 +462,23 @@ def test_backends_lists_what_is_missing_and_how_to_get_it():
     for said in ("ort:gpu no device → plug it in x", "timed out: 30 s x", "two of that name x"):
         assert said in words
     assert "seatrial check MODEL.onnx -b ort:cpu" in words
+    assert "1 more cannot be used here" in words
+    assert "Environments" not in words and " env " not in words
+
+
+def test_backends_tells_environments_apart():
+    import dataclasses
+
+    plain = backends_result()
+    there = dataclasses.replace(plain.rows[0], env="sdk", targets=())
+    known = {"sdk": "/opt/sdk/bin/python", "board": "ssh board"}
+    both = dataclasses.replace(plain, rows=(*plain.rows, there), environments=known)
+    stream = Stream()
+    backends_view.show(both, stream)
+    words = " ".join(stream.getvalue().split())
+    assert "@sdk /opt/sdk/bin/python ort" in words
+    assert "@board ssh board none yet: -b BACKEND@board" in words
+    assert "ort seatrial 0.1.0 1.0 1 own" in words and "ort seatrial 0.1.0 1.0 1 @sdk" in words
 
 
 @pytest.mark.parametrize("name", HOSTILE)
