@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -300,20 +301,17 @@ def test_limits_have_no_effect_on_the_next_job(runner, faults, healthy, model):
     assert runner.hook(healthy, "seatrial_probe", r.ProbeRequest(target="cpu")).ok
 
 
-def test_what_shadows_a_module_in_the_parent_shadows_it_in_the_child(
-    site, workspace, tmp_path, monkeypatch
-):
+def test_what_shadows_a_package_in_the_parent_shadows_it_in_the_child(site, workspace, monkeypatch):
     code = (
         "from seatrial import hookimpl, results as r\n"
         "@hookimpl\n"
         "def seatrial_describe():\n"
-        "    return r.Description(title={!r}, vendor='v', targets=())\n"
+        "    return r.Description(title='in front', vendor='v', targets=())\n"
     )
-    site.install("seatrial-twice", "twice", "seatrial_twice", code=code.format("behind"))
-    before = tmp_path / "before"
-    before.mkdir()
-    (before / "seatrial_twice.py").write_text(code.format("before"))
-    monkeypatch.syspath_prepend(before)
+    # A package that is installed, so that the child would find it by itself.
+    assert importlib.util.find_spec("iniconfig") is not None
+    site.install("seatrial-front", "front", "iniconfig", code=code)
     with Runner(workspace) as runner:
-        said = runner.describe(site.plugin("twice")).result
-    assert said.description.title == "before"
+        outcome = runner.describe(site.plugin("front"))
+    assert outcome.fault is None
+    assert outcome.result.description.title == "in front"
