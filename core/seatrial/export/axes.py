@@ -30,7 +30,7 @@ MOST = 28
 def plan(
     shapes: Shapes, asked: Mapping[str, Sequence[int]], *, batch_axis: bool = True
 ) -> tuple[Variant, ...]:
-    """Two other sizes for every axis, alone and together with those of its size.
+    """Two other sizes for every axis, alone and, one smaller too, together with those of its size.
 
     Args:
         shapes: of the inputs, batch axis included.
@@ -48,7 +48,8 @@ def plan(
     for size in dict.fromkeys(shapes[n][a] for n, a in axes):
         group = [(n, a) for n, a in axes if shapes[n][a] == size]
         if len(group) > 1:
-            found += [_changed(shapes, group, s) for s in _others(size)]
+            sizes = (*_others(size), size // 2) if size >= 8 else _others(size)
+            found += [_changed(shapes, group, s) for s in sizes]
     return tuple(dataclasses.replace(v, kept=set(v.axes) <= free) for v in found[:MOST])
 
 
@@ -98,6 +99,7 @@ def judge(
             key = f"{name}:{axis}"
             mine = [(v, x) for v, x in zip(variants, runs, strict=True) if key in v.axes]
             within = [(v, x) for v, x in mine if v.kept]
+            ran = _sizes(name, axis, mine, by_label if key in free else None)
             status, evidence, run = _status(mine, within, by_label if key in free else None)
             facts.append(
                 AxisFact(
@@ -109,12 +111,25 @@ def judge(
                     evidence=evidence,
                     file=run.file if run else "",
                     line=run.line if run else 0,
+                    low=min([size, *ran]),
+                    high=max([size, *ran]),
                 )
             )
     return tuple(facts)
 
 
 _Tried = tuple[Variant, VariantRun]
+
+
+def _sizes(
+    name: str, axis: int, mine: Sequence[_Tried], replays: Mapping[str, Replay] | None
+) -> list[int]:
+    """Sizes of an axis at which the module ran, and, where it was asked for, the export agreed."""
+    taken = [v for v, x in mine if x.ok]
+    if replays is not None:
+        done = {label for label, x in replays.items() if x.ran and x.agrees}
+        taken = [v for v in taken if v.label in done]
+    return [v.sizes[name][axis] for v in taken]
 
 
 def _status(

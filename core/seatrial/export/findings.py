@@ -65,7 +65,11 @@ def training(built: Built, location: str) -> Iterator[Problem]:
 
 def _mode_matters(part: Any) -> bool:
     """Whether a module computes something else in training mode."""
+    import torch
     from torch import nn
+
+    if isinstance(part, torch.jit.ScriptModule):  # its class is gone, its name is kept
+        return str(part.original_name).startswith(("Dropout", "BatchNorm"))
 
     rules: tuple[tuple[Any, Callable[[Any], bool]], ...] = (
         (nn.modules.dropout._DropoutNd, lambda m: m.p > 0),
@@ -88,6 +92,8 @@ def _train_line(location: str) -> tuple[str, int]:
     """Where the factory calls ``train``, else its last return."""
     from seatrial.data.callables import resolve
 
+    if ":" not in location:  # a file: its source is gone
+        return "", 0
     found = resolve(location)
     try:
         lines, first = inspect.getsourcelines(found)

@@ -27,6 +27,30 @@ from seatrial.results import Artifact, Fault, Ref
 if TYPE_CHECKING:
     from seatrial.export.stage import Stage
 
+#: Operators that the standard itself defines by simpler ones: ``decompose`` replaces them.
+DECOMPOSABLE = frozenset(
+    (
+        *("Celu", "Clip", "Elu", "Gelu", "GroupNormalization"),
+        *("HardSigmoid", "HardSwish", "LayerNormalization", "LeakyRelu", "LogSoftmax"),
+        *("MeanVarianceNormalization", "Mish", "PRelu", "ReduceL1", "ReduceL2", "ReduceLogSum"),
+        *("ReduceLogSumExp", "ReduceSumSquare", "Selu", "Shrink", "Softmax", "Softplus"),
+        *("Softsign", "ThresholdedRelu", "Attention", "RMSNormalization", "RotaryEmbedding"),
+        *("AffineGrid", "Swish", "CenterCropPad"),
+    )
+)
+#: Operators that are there for shapes that stayed open: fixed shapes and folding remove them.
+FOLDING = frozenset(
+    ("Shape", "ConstantOfShape", "Range", "Expand", "NonZero", "Loop", "If", "Where", "Gather")
+)
+
+
+def known(op_type: str) -> str:
+    """The recipe that may make a target take a model with this operator, or ``""``."""
+    if op_type in DECOMPOSABLE:
+        return f"decompose:{op_type}"
+    return "static" if op_type in FOLDING else ""
+
+
 _FORM = re.compile(r"opset:\d{1,2}|static|fold|decompose:[A-Za-z]\w*(,[A-Za-z]\w*)*")
 
 

@@ -370,6 +370,8 @@ class AxisFact:
             some other sizes), ``fixed`` (it takes none) or ``not tried``.
         asked: the user asked for it to be free.
         evidence: what was tried and what happened.
+        low: smallest size that was tried and ran; where it was asked for, the exported model too.
+        high: the largest one.
     """
 
     input: str
@@ -380,6 +382,8 @@ class AxisFact:
     evidence: str = ""
     file: str = ""
     line: int = 0
+    low: int = 0
+    high: int = 0
 
 
 @record

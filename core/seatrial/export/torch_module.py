@@ -148,7 +148,10 @@ def _archive(spec: ModuleSpec, job: Job) -> Built:
 def _refused(where: str, what: str, error: Exception) -> UserError:
     text = " ".join(str(error).split())[:200]
     advice = ""
-    if "weights_only" in text or "Unsupported global" in text or "WeightsUnpickler" in text:
+    # Torch may fail once more while it reports the refusal: look at what it was handling then.
+    told = [str(error), str(error.__cause__ or ""), str(error.__context__ or "")]
+    words = ("weights_only", "Weights only", "Unsupported global", "WeightsUnpickler")
+    if any(word in one for word in words for one in told):
         text = "it carries a pickle that names code to run"
         advice = "save weights as .safetensors, or --trust-pickle if you made the file"
     return UserError(where, f"cannot be read as {what}: {text}", advice=advice)

@@ -104,6 +104,35 @@ def _attempt(a: er.Attempt) -> Row:
     }
 
 
+def suggestions(targets: Sequence[TargetState]) -> list[Row]:
+    """Recipes for what targets refuse, one row per target and operator."""
+    from seatrial.export import recipes
+
+    found = []
+    for state in targets:
+        refused: dict[str, str] = {}
+        for _, finding in state.facts.get("findings", ()):
+            if finding.severity == "error" and finding.op_type:
+                refused.setdefault(finding.op_type, finding.reason)
+        column = state.facts.get("claimed") or {"claims": ()}
+        for claim in column["claims"]:
+            if claim["claim"] == "unsupported":
+                refused.setdefault(claim["op_type"], claim["reason"] or "not in its table")
+        for op_type, reason in refused.items():
+            name = recipes.known(op_type)
+            problem = er.Problem(
+                code="refused-by-target",
+                level=er.WARNING,
+                text=f"{state.id} refuses {op_type}: {reason}",
+                op=op_type,
+                advice=f"--recipe {name}: proven on the samples and asked of the targets again"
+                if name
+                else "no recipe is known: change the model",
+            )
+            found.append(dict(encode(problem)))
+    return found
+
+
 def recipe(a: Applied) -> Row:
     """One recipe as it went."""
     return {

@@ -111,12 +111,13 @@ def _small(value: float | None) -> str:
 
 def axes(part: Data) -> sheets.Sheet:
     """One row per axis that is not simply fixed."""
-    heads = sheets.columns("input|>axis|>size|status|evidence")
+    heads = sheets.columns("input|>axis|>size|>ran at|status|evidence")
     rows: list[tuple[str, ...]] = [
         (
             safe(a["input"], 30),
             str(a["axis"]),
             str(a["size"]),
+            f"{a['low']}..{a['high']}" if a["low"] != a["high"] else "-",
             safe(a["status"]) + (", asked" if a["asked"] else ""),
             safe(a["evidence"], 160),
         )

@@ -104,6 +104,7 @@ def _export(trial: Trial, options: ExportOptions, out: Path) -> Report:
     data = new("export", command_line=options.command_line, seed=options.seed or 0)
     data["export"] = view.facts(made, described, trial.targets, options.model)
     data["export"]["recipes"] = [view.recipe(a) for a in applied]
+    data["export"]["problems"] += view.suggestions(trial.targets)
     data["reasons"] = view.reasons(made)
     data["environment"] = environment_row()
     data["timings"] = trial.timings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -12,13 +13,14 @@ import zoo_driver as driver
 from zoo import images
 
 from seatrial.errors import UserError
-from seatrial.export import axes, choice, opsets, recipes
+from seatrial.export import axes, choice, opsets, recipes, view
 from seatrial.export import records as er
 from seatrial.export.locate import bisect
 from seatrial.export.pipeline import make
 from seatrial.export.spec import spec_of
 from seatrial.export.stage import Wish, export_request
 from seatrial.export.torch_module import build
+from seatrial.results import Finding
 from seatrial.testing.local import LocalJob
 
 LIMITS = [opsets.Limit(target="a:x", low=9, high=0), opsets.Limit(target="b:y", low=7, high=17)]
@@ -184,6 +186,37 @@ def test_a_recipe_is_kept_only_when_it_is_proven_equal(room, plain, recipe, kept
         assert done.worst < 1e-6
     else:
         assert done.reason == "the model has no Gelu"
+
+
+def test_a_refused_operator_is_told_with_the_recipe_for_it():
+    refused = [
+        Finding(reason="no kernel", op_type="HardSwish"),
+        Finding(reason="no kernel", op_type="HardSwish"),
+        Finding(reason="moved", op_type="Relu", severity="warning"),
+        Finding(reason="no such thing", op_type="Strange"),
+    ]
+    claims = [{"op_type": "Mish", "claim": "unsupported", "reason": ""}]
+    facts = {"findings": [("fp32", f) for f in refused], "claimed": {"claims": claims}}
+    told = view.suggestions([SimpleNamespace(id="x:y", facts=facts)])
+    assert [(t["op"], t["advice"].partition(":")[0].split()[0]) for t in told] == [
+        ("HardSwish", "--recipe"),
+        ("Strange", "no"),
+        ("Mish", "--recipe"),
+    ]
+    assert "decompose:HardSwish" in told[0]["advice"]
+
+
+def test_every_operator_that_is_said_to_decompose_has_a_definition_in_the_standard():
+    for op in recipes.DECOMPOSABLE:
+        schema = onnx.defs.get_schema(op, 24, "")
+        assert schema.has_function or schema.has_context_dependent_function, op
+
+
+def test_the_sizes_that_ran_are_told_as_a_range():
+    found = facts(lambda v: "x:1" not in v.axes, lambda v: v.sizes["x"][2] < 20, {"x": (0, 2)})
+    assert (found[0].low, found[0].high) == (1, 3)
+    assert (found[1].low, found[1].high) == (3, 3)
+    assert (found[2].low, found[2].high) == (16, 17)
 
 
 def test_an_unknown_recipe_is_refused():
