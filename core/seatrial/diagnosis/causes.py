@@ -259,7 +259,7 @@ def of_weights(entry: Weights) -> tuple[t.Cause, ...]:
     """Causes of the error of a node's constants, the main one first; never empty."""
     found: list[t.Cause] = []
     for slot, parameter in sorted(entry.slots.items()):
-        if parameter.original is None or parameter.kept:
+        if parameter.original is None:
             continue
         if slot == 2 and entry.kind not in ("MatMul",):
             found += _bias(parameter.original, parameter.value)
@@ -267,9 +267,6 @@ def of_weights(entry: Weights) -> tuple[t.Cause, ...]:
             found += _weight(Restored.of(parameter, _axis(entry)))
     if found:
         return tuple(found)
-    if all(p.kept for p in entry.slots.values()):
-        text = "its bias was changed after quantisation, to make up for what precedes it"
-        return (t.Cause(code=t.BIAS, text=text),)
     text = "plain rounding of its weights: nothing is wrong with their scales"
     if entry.kind.startswith("depthwise"):
         text += "; a depthwise convolution has few taps to average the noise"

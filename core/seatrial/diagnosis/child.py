@@ -13,6 +13,7 @@ from seatrial.samples import Samples
 from . import causes, pairs, search
 from . import types as t
 from .case import JUDGED, Case, make_case
+from .match import CORRECTION
 from .observe import Observer
 from .stats import Restored, decibel
 
@@ -50,7 +51,9 @@ class _Finding:
         self.case = case
         self.job = job
         self.found = case.switched.found
-        self.weights = [k for k, w in self.found.weights.items() if w.known]
+        weights = self.found.weights.items()
+        self.weights = [k for k, w in weights if w.known and not k.startswith(CORRECTION)]
+        self.corrections = frozenset(k for k, _ in weights if k.startswith(CORRECTION))
         self.activations = list(self.found.activations)
         request = case.request
         self.losses = search.Evaluations(
@@ -60,7 +63,12 @@ class _Finding:
     def _measure(self, on: frozenset[str]) -> float:
         done = len(self.losses.known) / self.case.request.evaluations
         self.job.progress(f"evaluation {len(self.losses.known) + 1}", min(1.0, done))
-        return self.case.loss(on)
+        return self.case.loss(self._corrected(on))
+
+    def _corrected(self, on: frozenset[str]) -> frozenset[str]:
+        """With the corrections, where most of what they make up for is on."""
+        most = 2 * len(on) > len(self.activations) + len(self.weights)
+        return on | self.corrections if most else on
 
     def result(self) -> t.Diagnosis:
         """Do it all."""
@@ -83,7 +91,7 @@ class _Finding:
         self.losses.reserve = 0
         culprits = self._culprits(found.alone, everything, total)
         order = self._order(found.estimates(self.prior))
-        score = self.case.score(everything)
+        score = self.case.score(self._corrected(frozenset(everything)))
         return t.Diagnosis(
             rule="kl" if score.classification else "error",
             n=score.n,
@@ -242,6 +250,11 @@ class _Finding:
 
     def _notes(self) -> list[str]:
         notes = list(self.case.notes)
+        if self.corrections:
+            notes.append(
+                f"the biases of {len(self.corrections)} nodes were corrected; layers are judged "
+                "alone without that, so their losses may add up to more than the whole"
+            )
         if self.case.missing and self.case.request.model is None:
             notes.append("no float model was given: weights could not be blamed")
         elif self.case.missing and not self.case.notes:

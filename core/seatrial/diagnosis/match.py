@@ -12,6 +12,13 @@ from .pairs import QUANTIZE, Parameter, Quantisers, Weights, kind_of
 #: Slot of the bias of a heavy node.
 BIAS = 2
 
+#: Prefix of the switches of corrections.
+CORRECTION = "c:"
+
+#: An integer bias further off than this share of its size was corrected; a factor further off than
+#: the second was not: its scale is wrong.
+CORRECTED, WRONG = 0.02, 0.3
+
 
 def put_back(quantised: Graph, model: Graph) -> int:
     """Put activations back that a quantizer took out because its ranges do their work.
@@ -84,6 +91,7 @@ def originals(found: Quantisers, quantised: Graph, model: Graph) -> int:
         other = next((o for o in options if o is not None and o.op_type == node.op_type), None)
         if other is not None and node.op_type in ops.HEAVY | {"Add"}:
             _take_changed(found, node, other, quantised, model)
+            _set_apart(found, node, other, quantised)
     return missing
 
 
@@ -104,8 +112,7 @@ def _take_changed(found: Quantisers, node: Any, other: Any, quantised: Graph, mo
         original = original.reshape(value.shape)
         if np.array_equal(original, value):
             continue
-        key = f"w:{node.name}"
-        entry = found.weights.setdefault(key, Weights(node.name, kind_of(node, quantised)))
+        entry = _correction(found, node, quantised)
         entry.slots[slot] = Parameter(
             name=name,
             value=value,
@@ -116,6 +123,34 @@ def _take_changed(found: Quantisers, node: Any, other: Any, quantised: Graph, mo
             original=original,
             kept=True,
         )
+
+
+def _correction(found: Quantisers, node: Any, quantised: Graph) -> Weights:
+    """The entry of a node's corrected constants: they make up for others, and cost nothing."""
+    new = Weights(node.name, kind_of(node, quantised))
+    return found.weights.setdefault(f"{CORRECTION}{node.name}", new)
+
+
+def _set_apart(found: Quantisers, node: Any, other: Any, quantised: Graph) -> None:
+    """Take an integer bias that was corrected or added out of the node's weights."""
+    import numpy as np
+
+    entry = found.weights.get(f"w:{node.name}")
+    parameter = entry.slots.get(BIAS) if entry is not None else None
+    if entry is None or parameter is None or len(entry.slots) < 2:
+        return
+    if parameter.original is None and len(other.input) <= BIAS:
+        parameter.original = np.zeros_like(parameter.value)
+    if parameter.original is None:
+        return
+    size = float(np.linalg.norm(parameter.original))
+    off = float(np.linalg.norm(parameter.value - parameter.original))
+    slope = float((parameter.value * parameter.original).sum()) / size**2 if size > 0 else 1.0
+    # A scale that is wrong changes the whole bias by one factor; a correction does not.
+    damaged = abs(slope - 1) > WRONG and off > WRONG * size
+    if off > CORRECTED * size and not damaged:
+        parameter.kept = True
+        _correction(found, node, quantised).slots[BIAS] = entry.slots.pop(BIAS)
 
 
 def _take(entry: Weights, node: Any, other: Any, model: Graph) -> bool:

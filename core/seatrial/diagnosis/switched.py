@@ -165,7 +165,7 @@ def constant(entry: Weights, slot: int) -> str:
 
 def _needed(nodes: Sequence[Any], outputs: Iterable[str]) -> list[Any]:
     """The nodes that the outputs depend on, in order."""
-    from seatrial.calibration.observe import reads
+    from seatrial.calibration.order import reads
 
     wanted, kept = set(outputs), []
     for node in reversed(nodes):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from seatrial.calibration.observe import reads
+from seatrial.calibration.order import reads
 from seatrial.quantize.graph import Graph
 from seatrial.reference import open_model
 from seatrial.samples import Samples

@@ -26,7 +26,7 @@ def _diagnosis(row: Data) -> Sheet:
     for item in row["culprits"][:CULPRITS]:
         layer = safe(item["node"], LONG) or "the model's input"
         what = "its weights" if item["what"] == "weights" else "its output"
-        share = f"{item['loss'] / row['loss']:.0%}" if row["loss"] else nr.DASH
+        share = f"{min(9.99, item['loss'] / row['loss']):.0%}" if row["loss"] else nr.DASH
         rows.append(
             (
                 f"{_short(layer)} ({safe(item['op_type'], 24)})",
