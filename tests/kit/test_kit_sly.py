@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-RELU, TANH, ABS = (f"test_case[operators/{op}]" for op in ("Relu", "Tanh", "Abs"))
+RELU, TANH, ABS, SIN = (f"test_case[operators/{op}]" for op in ("Relu", "Tanh", "Abs", "Sin"))
 EMPTY = "test_case[broken/file-empty]"
 UNKNOWN = "test_case[broken/operator-unknown]"
 PLAIN = "test_case[nets/plain]"
@@ -36,6 +36,7 @@ RUNS = {
     "heavy": ("", ("test_light_import", RELU)),
     "denying": ("", (RELU, "test_static")),
     "listing": ("", (RELU, "test_static")),
+    "tabled": ("", (RELU, TANH, SIN, EMPTY, "test_static")),
     "fussy": ("", ("test_session",)),
     "nobody": ("", (RELU,)),
 }
@@ -81,6 +82,8 @@ def test_a_good_backend_passes(ran):
         ("TestHeavy::test_light_import", "numpy"),
         (f"TestDenying::{RELU}", "the table denies only"),
         ("TestListing::test_static", "LISTED"),
+        (f"TestTabled::{TANH}", "'nowhere', which is no node"),
+        (f"TestTabled::{SIN}", "crashed SIGABRT"),
         ("TestFussy::test_session", "assert"),
         (f"TestNobody::{RELU}", "no backend 'nobody' is installed"),
     ],
@@ -103,6 +106,7 @@ def test_it_is_caught(ran, test, says):
         # Part of a model is compared at the cut, in the steps that the artefact states.
         f"TestHead::{PLAIN}",
         *(f"TestUnlicensed::{SINGLE}", "TestUnlicensed::test_probe"),
+        "TestTabled::test_static",
         *(f"TestYes::{RELU}", f"TestHeavy::{RELU}", f"TestListing::{RELU}"),
     ],
 )
@@ -114,6 +118,8 @@ def test_without_a_licence_nothing_is_asked(ran):
     for test in (RELU, "test_session"):
         word, text = ran[f"TestUnlicensed::{test}"]
         assert word == "skipped" and "no licence found (buy one)" in text
+    for test in (RELU, EMPTY):
+        assert ran[f"TestTabled::{test}"][0] == "skipped"
     assert re.search(r"badge: .* unlicensed:sim .*NOT USABLE HERE", ran.output)
 
 

@@ -47,6 +47,7 @@ class Question:
         inputs: the model's own inputs.
         feeds: an ``.npz`` file in the model's folder; ``""``: only compile.
         static: ask the static table as well, where there is one.
+        compile: ask the compiler; without it only the table is asked.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Question:
     inputs: tuple[str, ...] = ()
     feeds: str = ""
     static: bool = True
+    compile: bool = True
 
 
 @record
@@ -112,6 +114,8 @@ class _Answer:
         try:
             if self._question.static and stage in self._plugin.hooks:
                 self._found["static"] = self._call(stage, self._question.check, StaticReport)
+            if not self._question.compile:
+                return {**self._found, "fault": None}
             stage = "seatrial_compile_check"
             said = self._call(stage, self._question.check, CompileReport)
             self._found["report"] = said

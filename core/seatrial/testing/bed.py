@@ -19,7 +19,7 @@ from seatrial.registry import Plugin
 from seatrial.workspace import Workspace
 
 from .cases import SOUND, Case, Shelf
-from .judge import Found, Tolerance, judge
+from .judge import Found, Tolerance, judge, judge_claims
 
 #: Cases per child. Small enough that several test processes share the work.
 CHUNK = 24
@@ -192,13 +192,21 @@ class Bed:
             for file, path in shelf.files(case).items()
         }
         ref = self.workspace.add(files, "")
-        questions = [self._question(c, ref) for c in cases if not self.gate(c)]
+        compiling = not self.why_not()
+        questions = [
+            self._question(c, ref, compiling=compiling)
+            for c in cases
+            if not (compiling and self.gate(c))
+        ]
         answers = self.runner.batch(self.plugin, questions, limits=self._limits(), env=self.env)
         found = {}
         for case in cases:
             answer = answers.get(case.name)
             if answer is None:
                 found[case.name] = Found(how="gated", text=self.gate(case))
+                continue
+            if not compiling:
+                found[case.name] = judge_claims(case, answer)
                 continue
             data = shelf.root / case.folder / "data.npz"
             found[case.name] = judge(case, answer, data, self.tolerance)
@@ -209,7 +217,7 @@ class Bed:
         every = self.limits.timeout_s
         return dataclasses.replace(self.limits, timeout_s=every * CHUNK, soft_s=every)
 
-    def _question(self, case: Case, ref: r.Ref) -> Question:
+    def _question(self, case: Case, ref: r.Ref, *, compiling: bool) -> Question:
         model = r.Ref(sha256=ref.sha256, entry=f"{case.folder}/model.onnx")
         return Question(
             id=case.name,
@@ -217,6 +225,7 @@ class Bed:
             tensors=case.tensors,
             inputs=case.inputs,
             feeds="data.npz" if case.runnable and case.expect == SOUND else "",
+            compile=compiling,
         )
 
     def close(self) -> None:

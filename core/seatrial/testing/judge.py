@@ -15,6 +15,8 @@ from .cases import BROKEN, Case
 from .gaps import DISHONEST, FAULT, REFUSED, WRONG
 
 RIGHT = "right"
+#: Only the table was asked, and it said nothing that it may not.
+CLAIMED = "claimed"
 
 #: A backend may raise on an invalid model; what it may not do is die, hang or say yes.
 _HARMLESS = (FaultKind.RAISED, FaultKind.UNAVAILABLE)
@@ -153,6 +155,18 @@ def _static_lies(case: Case, answer: Answer) -> Iterator[str]:
         denied = [c for c in claims if c.claim is Claim.UNSUPPORTED]
         if denied:
             yield f"the table denies {denied[0].node} ({denied[0].reason}), the compiler takes it"
+
+
+def judge_claims(case: Case, answer: Answer) -> Found:
+    """Judge an answer of the table alone: where the toolchain is missing nothing else is there."""
+    lie = next(_lies(case, answer), "")
+    if lie:
+        return Found(how=DISHONEST, text=lie, seconds=answer.seconds)
+    fault = answer.fault
+    if fault is not None and not (case.expect == BROKEN and fault.kind in _HARMLESS):
+        text = f"{fault.stage}: {fault.kind.value} {fault.signal}: {fault.reason}"
+        return Found(how=FAULT, text=text, seconds=answer.seconds)
+    return Found(how=CLAIMED, seconds=answer.seconds)
 
 
 def compare(case: Case, answer: Answer, data: Path, tolerance: Tolerance) -> str:

@@ -26,14 +26,15 @@ _CALIBRATION = 32
 _COSINE = 0.95
 
 
-def item(name: str, *hooks: str, usable: bool = False) -> Callable[[Any], Any]:
+def item(name: str, *hooks: str, usable: bool | None = None) -> Callable[[Any], Any]:
     """Make a method a test with a name, gated by hooks, and by gaps as strict as those of cases.
 
     Args:
         name: ``contract/what`` or ``hooks/what``.
         hooks: skipped unless all of them are offered.
-        usable: skipped unless the target can be used here; implied by ``hooks``.
+        usable: skipped unless the target can be used here; ``None``: when hooks are named.
     """
+    needed = bool(hooks) if usable is None else usable
 
     def wrap(test: Callable[[Any, Bed], None]) -> Any:
         def run(self: Any, bed: Bed, note: Callable[..., None]) -> None:
@@ -42,7 +43,7 @@ def item(name: str, *hooks: str, usable: bool = False) -> Callable[[Any], Any]:
             if absent:
                 note(how="not offered")
                 pytest.skip(f"{absent[0]} is not offered")
-            if (usable or hooks) and bed.why_not():
+            if needed and bed.why_not():
                 note(how="unusable", text=bed.why_not())
                 pytest.skip(bed.why_not())
             pattern, gap = find(self.gaps, name)
@@ -76,7 +77,7 @@ class Promises:
         found = (getattr(getattr(cls, n), _NAME, "") for n in dir(cls))
         return sorted(filter(None, found))
 
-    @item("hooks/static", "seatrial_check_static")
+    @item("hooks/static", "seatrial_check_static", usable=False)
     def test_static(self, bed: Bed) -> None:
         """The table speaks of every node, and does not list an operator that nobody knows."""
         case, ref = bed.load(cases.shelf("zoo"), "nets/cnn")

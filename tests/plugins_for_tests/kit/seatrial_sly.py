@@ -271,6 +271,27 @@ class Denying(Good):
         )
 
 
+class Tabled(Unlicensed):
+    """Without a licence its table still speaks; of Tanh it says that it is elsewhere."""
+
+    @hookimpl
+    def seatrial_check_static(self, request, job):
+        if "Sin" in _ops(request, job):
+            os.abort()
+        return r.StaticReport(
+            claims=tuple(
+                r.NodeClaim(
+                    node="nowhere" if op == "Tanh" else label,
+                    op_type=op,
+                    claim=r.Claim.UNKNOWN,
+                    source="a guess",
+                    reason="not looked up",
+                )
+                for label, op in _labels(request, job)
+            )
+        )
+
+
 class Listing(Good):
     """Its table lists operators that nobody knows."""
 
