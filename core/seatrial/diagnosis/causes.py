@@ -265,12 +265,39 @@ def of_weights(entry: Weights) -> tuple[t.Cause, ...]:
             found += _bias(parameter.original, parameter.value)
         else:
             found += _weight(Restored.of(parameter, _axis(entry)))
+    found = found or _small_inputs(entry)
     if found:
         return tuple(found)
     text = "plain rounding of its weights: nothing is wrong with their scales"
     if entry.kind.startswith("depthwise"):
         text += "; a depthwise convolution has few taps to average the noise"
     return (t.Cause(code=t.NOISE, text=text, advice="keep it in float"),)
+
+
+def _small_inputs(entry: Weights) -> list[t.Cause]:
+    """Weights that all but vanish for a few input channels: an outlier comes before them."""
+    import numpy as np
+
+    parameter = entry.slots.get(1)
+    if parameter is None or parameter.original is None or parameter.original.ndim < 2:
+        return []
+    axis = {"MatMul": -2, "Conv": 1, "ConvTranspose": 0}.get(entry.kind)
+    if axis is None:
+        return []
+    value = np.abs(np.moveaxis(parameter.original.astype(np.float64), axis, 0))
+    peaks = value.reshape(len(value), -1).max(1)
+    channels = _outlying(1 / peaks) if (peaks > 0).all() else []
+    if not channels:
+        return []
+    first = channels[0]
+    ratio = float(np.median(peaks) / peaks[first])
+    text = (
+        f"its weights for channel {first} of its input are {ratio:.3g} times smaller than for the "
+        "others and share their scale: the outlier channel before it"
+    )
+    advice = "equalise this channel with the layer before, or keep both in float"
+    facts = {"channel": float(first), "ratio": ratio}
+    return [t.Cause(code=t.OUTLIER_CHANNEL, text=text, advice=advice, facts=facts)]
 
 
 def _axis(entry: Weights) -> int:
