@@ -88,6 +88,10 @@ class Samples:
             return np.load(file, mmap_mode="r", allow_pickle=False)
         return self.array(name)[i]
 
+    def forget(self) -> None:
+        """Close the maps: what was read of a mapped file counts as this process's memory."""
+        self._maps.clear()
+
     def feeds(self, indices: Sequence[int]) -> dict[str, Any]:
         """C-contiguous arrays by input name, the chosen samples stacked along the batch axis.
 

@@ -100,6 +100,7 @@ def load(
     role: str,
     limit: int | None = None,
     force: bool = False,
+    thin: int = 0,
     limits: Any = None,
 ) -> Loaded | Fault:
     """Read a source in a child and take the store into the workspace.
@@ -112,6 +113,7 @@ def load(
         role: ``calibration`` or ``test``.
         limit: at most so many samples; ``None``: as the source says.
         force: take the set in spite of findings that refuse it; they come back in ``forced``.
+        thin: at most so many of those samples, evenly spaced; 0: all.
         limits: time and memory of the child.
 
     Returns:
@@ -128,6 +130,7 @@ def load(
         inputs=tuple(model_inputs),
         contracts=complete_contracts(contracts, model_inputs, source),
         role=role,
+        thin=thin,
     )
     outcome = runner.task(TASK, request, limits=limits, user=source.user_code)
     if outcome.fault is not None:

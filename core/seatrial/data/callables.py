@@ -98,11 +98,12 @@ class CallableReader:
 
         import numpy as np
 
-        random.seed(0)
-        np.random.seed(0)  # the user's code draws from it
+        seed = self.source.read_seed
+        random.seed(seed)
+        np.random.seed(seed)  # the user's code draws from it
         torch = sys.modules.get("torch")
         if torch is not None:
-            torch.manual_seed(0)
+            torch.manual_seed(seed)
 
     def _index(self, data: Any, job: Job) -> None:
         """A map-style data set: read where it stands."""
@@ -193,7 +194,7 @@ class CallableReader:
             listing.ids[i] = str(i) if name is None else str(to_json(name))
         else:
             label = item[1] if isinstance(item, (tuple, list)) and len(item) > 1 else None
-        listing.labels[i] = to_json(label)
+        listing.labels[i] = None if self.source.closed else to_json(label)
 
     def _side(self, item: Mapping[str, Any], role: str, usual: Sequence[str]) -> Any:
         wanted = self.source.arrays.get(role, "")

@@ -74,6 +74,9 @@ class _Pass:
         if not listing.ids:
             raise UserError(source.text, "has no samples", advice="an empty set proves nothing")
         chosen, selection = select(source, listing, source.text)
+        if 0 < self.request.thin < len(chosen):
+            some = self.request.thin
+            chosen = [chosen[k * len(chosen) // some] for k in range(some)]
         writer = self._store(chosen)
         names = LabelMap(source, listing.labels)
         labels = self._labels(chosen, names)

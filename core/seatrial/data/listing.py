@@ -89,7 +89,7 @@ def list_folder(source: Source) -> Listing:
             place=flat[0],
             advice="move them into class folders, or write a labels.csv",
         )
-    if not flat:
+    if not flat and not source.closed:
         listing.labels = [PurePosixPath(name).parts[0] for name in found]
     left = [o for o in others if Path(o).suffix.lower() not in _SIDE_FILES]
     if left:
@@ -156,11 +156,12 @@ def _from_table(root: Path, table: Path, source: Source) -> Listing:
     twice = next((a for a, b in itertools.pairwise(names) if a == b), None)
     if twice is not None:
         raise UserError(table.name, "names one file twice", place=twice)
+    hidden = {files, label} if source.closed else {files}
     listing = Listing(
         ids=names,
-        labels=[row[label] or None for row in rows] if label else [],
+        labels=[row[label] or None for row in rows] if label and not source.closed else [],
         groups=[row[group] for row in rows] if group else [],
-        meta=[{k: v for k, v in row.items() if k != files} for row in rows],
+        meta=[{k: v for k, v in row.items() if k not in hidden} for row in rows],
     )
     extra = len(set(_walk(root)[0]) - set(names))
     if extra:

@@ -71,7 +71,7 @@ class ArrayReader:
             self.arrays[inputs[0].name] = self._counted(open_npy(path, self.file), self.file)
             n = len(self.arrays[inputs[0].name])
             self.listing = Listing(ids=[str(i) for i in range(n)])
-        if source.labels:
+        if source.labels and not source.closed:
             self.listing.labels = _labels_file(Path(source.labels), source, len(self.listing.ids))
 
     def read(self, i: int) -> Mapping[str, Any]:
@@ -89,14 +89,14 @@ class ArrayReader:
         counts = {name: len(array) for name, array in self.arrays.items()}
         n = next(iter(counts.values()))
         for side in (labels, groups, ids):
-            if side:
+            if side and not (side == labels and source.closed):
                 counts[side] = len(self._counted(npz.array(side), f"{self.file}: {side}"))
         if set(counts.values()) != {n}:
             text = ", ".join(f"{k}: {v}" for k, v in counts.items())
             raise UserError(self.file, f"arrays count different numbers of samples ({text})")
         return Listing(
             ids=_unique(_texts(npz.array(ids))) if ids else [str(i) for i in range(n)],
-            labels=list(npz.array(labels)) if labels else [],
+            labels=list(npz.array(labels)) if labels and not source.closed else [],
             groups=_texts(npz.array(groups)) if groups else [],
         )
 

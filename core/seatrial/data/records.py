@@ -91,12 +91,14 @@ class MaterialiseRequest:
         inputs: the model's inputs.
         contracts: by input name; complete (see ``contract.complete``).
         role: ``calibration`` or ``test``, for messages.
+        thin: read at most so many of the chosen samples, evenly spaced; 0: all.
     """
 
     source: Source
     inputs: tuple[TensorIO, ...]
     contracts: Mapping[str, InputContract] = field(default_factory=dict)
     role: str = "calibration"
+    thin: int = 0
 
 
 @record

@@ -46,6 +46,9 @@ class Source:
         part: ``calibration`` or ``test`` when one source is split in two by group.
         split_seed: orders the groups of that split.
         split_count: most samples of the calibration part (at most half of all).
+        closed: labels are not read; where a file name or a shared array brings them along, they
+            are dropped at once.
+        read_seed: seeds the usual generators before the user's own code is called.
     """
 
     kind: str
@@ -64,6 +67,8 @@ class Source:
     part: str = ""
     split_seed: int = 0
     split_count: int = SPLIT_COUNT
+    closed: bool = False
+    read_seed: int = 0
 
     @property
     def user_code(self) -> bool:
