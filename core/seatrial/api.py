@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seatrial.options import (
+    AuditOptions,
     BackendsOptions,
     BackendsResult,
     BenchOptions,
@@ -71,6 +72,13 @@ def quantize(options: QuantizeOptions, progress: Progress | None = None) -> Repo
 def qat(options: QatOptions, progress: Progress | None = None) -> Report:
     """Fine-tune with fake quantisers, and write the Q/DQ model that was trained."""
     from seatrial.trial.qat import qat as verb
+
+    return verb(options, progress or NoProgress())
+
+
+def audit(options: AuditOptions, progress: Progress | None = None) -> Report:
+    """Is this calibration set fit to calibrate on? Findings by image and by tensor."""
+    from seatrial.trial.audit import audit as verb
 
     return verb(options, progress or NoProgress())
 

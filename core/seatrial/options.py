@@ -295,6 +295,29 @@ class QatOptions:
 
 
 @record
+class AuditOptions:
+    """Options of ``seatrial audit``.
+
+    Attributes:
+        calibration: the set that is reviewed, as typed.
+        test: held-out samples to compare with; their labels are never opened.
+        train: training data, for overlap.
+        model: an ONNX file whose behaviour is looked at; ``""``: the samples alone.
+        force_synthetic: go on with random data, and mark it.
+    """
+
+    calibration: str = ""
+    test: str = ""
+    train: str = ""
+    model: str = ""
+    config: str = ""
+    seed: int | None = None
+    force_synthetic: bool = False
+    jobs: JobOptions = JobOptions()
+    command_line: tuple[str, ...] = ()
+
+
+@record
 class BenchOptions:
     """Options of ``seatrial bench``.
 

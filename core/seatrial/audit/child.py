@@ -177,7 +177,10 @@ class _Audit:
             outside = seen.outside
         else:
             limits = sets.test.limits
-            held_out = tuple({n: v[:, k] for n, v in limits.items()} for k in (0, 1))
+            held_out = (
+                {n: v[:, 0] for n, v in limits.items()},
+                {n: v[:, 1] for n, v in limits.items()},
+            )
             ids, outside = list(sets.test.ids), {}
         self.rows, found = ranges.clipping((low, high), held_out, outside, ids)
         self.findings += found
@@ -214,25 +217,23 @@ class _Audit:
         self.findings += coverage_.metadata(own, test)
         self.findings += coverage_.padding(own, test)
         self.findings += coverage_.quality(own, test)
-        sides = [coverage_.Side(s, range(s.count), s.stats) for s in (own, test)]
+        mine, theirs = (coverage_.Side(s, range(s.count), s.stats) for s in (own, test))
         by_inputs, inputs = coverage_.coverage(
-            *sides, "statistics of the inputs", self.request.seed
+            mine, theirs, "statistics of the inputs", self.request.seed
         )
         self.coverage = by_inputs
         told = inputs
         if self.seen is not None and self.seen_test is not None and self.watch is not None:
-            sides = [
-                coverage_.Side(s, seen.indices, seen.features)
-                for s, seen in ((own, self.seen), (test, self.seen_test))
-            ]
+            mine = coverage_.Side(own, self.seen.indices, self.seen.features)
+            theirs = coverage_.Side(test, self.seen_test.indices, self.seen_test.features)
             name = f"activations of {self.watch.feature or 'the output'}"
-            self.coverage, told = coverage_.coverage(*sides, name, self.request.seed)
+            self.coverage, told = coverage_.coverage(mine, theirs, name, self.request.seed)
             # Both spaces are looked at; what both say is said once, the worse of the two.
             told = _worse(told, inputs)
         self.findings += told
 
     def _number(self, sets: _Sets) -> None:
-        self.findings += rules.number(self.samples.count, 0, self.distinct)
+        self.findings += rules.number(self.samples.count, self.request.requested, self.distinct)
         if self.test is None:
             self.findings += coverage_.padding(sets.own, None)
 

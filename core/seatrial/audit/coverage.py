@@ -96,7 +96,8 @@ def _clusters(
     both = np.concatenate([mine, theirs])
     labels, centres = distance.k_means(both, k, seed)
     own, other = labels[: len(mine)], labels[len(mine) :]
-    rows, bare = [], []
+    rows: list[ClusterRow] = []
+    bare: list[ClusterRow] = []
     for c in np.argsort(-np.bincount(other, minlength=k))[:k]:
         inside = np.flatnonzero(other == c)
         count, expected = int((own == c).sum()), len(inside) * len(mine) / len(theirs)

@@ -76,7 +76,7 @@ class Space:
         if not tall:
             found = unit.T @ found
             found = found / np.maximum(np.linalg.norm(found, axis=0), 1e-12)
-        self.directions = found
+        self.directions: Any = found
 
     def __call__(self, values: Any) -> Any:
         """(samples, axes)."""
@@ -119,7 +119,7 @@ def _energy(gaps: Any, first: Any) -> float:
     across = float(a @ gb) / (n * m)
     within_a = float(a @ ga) / (n * max(n - 1, 1))
     within_b = float(b @ gb) / (m * max(m - 1, 1))
-    return (2 * across - within_a - within_b) / (2 * across + 1e-12)
+    return float((2 * across - within_a - within_b) / (2 * across + 1e-12))
 
 
 def k_means(values: Any, k: int, seed: int, rounds: int = 15) -> tuple[Any, Any]:

@@ -119,12 +119,13 @@ def tried(setting: Setting) -> tuple[list[Alternative], list[Finding]]:
     import numpy as np
 
     first = np.asarray(setting.samples.one(name, 0))
-    if len(setting.samples.names) != 1 or as_picture(first) is None:
+    picture = as_picture(first)
+    if len(setting.samples.names) != 1 or picture is None:
         return [], []
     setting.chosen = _chosen(setting)
-    ways: dict[str, Change] = {AS_FED: lambda p: p, **_moves(first)}
+    ways: dict[str, Change] = {AS_FED: lambda p: p, **_moves(first, picture)}
     if setting.watch is not None and first.dtype.kind == "f":
-        ways |= _scales(setting, as_picture(first).shape[2])
+        ways |= _scales(setting, picture.shape[2])
     if setting.test is not None:
         ways[TO_TEST] = _to_test(setting)
     fed = {way: _Fed(setting, name, change) for way, change in ways.items()}
@@ -152,8 +153,7 @@ def _chosen(setting: Setting) -> list[int]:
     return [k * setting.samples.count // count for k in range(count)]
 
 
-def _moves(first: Any) -> dict[str, Change]:
-    picture = as_picture(first)
+def _moves(first: Any, picture: Any) -> dict[str, Change]:
     found: dict[str, Change] = {}
     channels_first = first.shape[0] in (1, 3)
     for name, change in MOVES.items():

@@ -264,12 +264,13 @@ def border(picture: Any) -> float:
 
     def constant(lines: Any) -> int:
         same = (lines == lines[:, :1]).all(axis=(1, 2))
-        return int(np.argmin(same)) if not same.all() else len(same)
+        return len(same) if same.all() else int(np.argmin(same))
 
     depth = max(2, min(picture.shape[:2]) // 4)
     turned = picture.transpose(1, 0, 2)
     sides = [picture[:depth], picture[::-1][:depth], turned[:depth], turned[::-1][:depth]]
-    return sum(constant(s) for s in sides) / (4 * depth)
+    found: float = sum(constant(s) for s in sides) / (4 * depth)
+    return found
 
 
 def _of_array(value: Any) -> dict[str, float]:

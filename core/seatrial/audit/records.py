@@ -7,7 +7,9 @@ from dataclasses import field
 
 from seatrial.audit.rules import Finding
 from seatrial.codec import record
-from seatrial.results import Ref
+from seatrial.data.records import Refusal
+from seatrial.data.source import Source
+from seatrial.results import Ref, TensorIO
 
 
 @record
@@ -23,7 +25,7 @@ class AuditRequest:
         model: the float ONNX model; without one what needs its activations is left out.
         budget_s: seconds that the model's inferences may take, about.
         seed: of everything random.
-        synthetic: the set was taken for random data and forced.
+        requested: samples that were asked for; 0: no number was given.
     """
 
     calibration: Ref
@@ -34,7 +36,23 @@ class AuditRequest:
     model: Ref | None = None
     budget_s: float = 60.0
     seed: int = 0
-    synthetic: bool = False
+    requested: int = 0
+
+
+@record
+class PeekRequest:
+    """Ask what a source holds, without a model that would say it."""
+
+    source: Source
+
+
+@record
+class PeekResult:
+    """The inputs that a model for this source would have, or why none can be told."""
+
+    inputs: tuple[TensorIO, ...] = ()
+    pictures: bool = False
+    refused: Refusal | None = None
 
 
 @record

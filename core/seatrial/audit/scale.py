@@ -107,8 +107,8 @@ def name_of(low: Sequence[float], high: Sequence[float]) -> tuple[str, bool]:
     for name, (first, last) in USUAL.items():
         if _same(low, first, width) and _same(high, last, width):
             return name, False
-    for name, first, last in _twice():
-        if _same(low, first, width) and _same(high, last, width):
+    for name, start, end in _twice():
+        if _same(low, start, width) and _same(high, end, width):
             return name, True
     return "", False
 
@@ -119,9 +119,9 @@ def _twice() -> Iterator[tuple[str, list[float], list[float]]]:
             if one == "0 to 255":
                 continue
             channels = max(len(first), len(mean))
-            a, b, m, s = (_wide(v, channels) for v in (first, last, mean, std))
-            low = [(x - y) / z for x, y, z in zip(a, m, s, strict=True)]
-            high = [(x - y) / z for x, y, z in zip(b, m, s, strict=True)]
+            starts, ends_, m, s = (_wide(v, channels) for v in (first, last, mean, std))
+            low = [(x - y) / z for x, y, z in zip(starts, m, s, strict=True)]
+            high = [(x - y) / z for x, y, z in zip(ends_, m, s, strict=True)]
             if not (one == "0 to 1" and two != "division by 255"):
                 yield f"{one}, then {two}", low, high
 

@@ -40,7 +40,7 @@ BATCH = 256
 #: Samples beyond this are compared as a whole only, not by parts.
 PARTS_UP_TO = 3000
 #: Most pairs that are proven, per sample of both sets, and at least.
-PAIRS_EACH, PAIRS_LEAST = 2, 2_000
+PAIRS_EACH, PAIRS_LEAST = 2, 800
 #: Relative distance below which two samples that are no pictures count as one.
 CLOSE = 0.1
 
@@ -349,8 +349,9 @@ def _proven(one: _Fine, two: _Fine, guesses: Sequence[_Guess]) -> list[tuple[flo
     sizes = [one.side]
     if part < 1:
         sizes = [s for f in AROUND if (s := round(part * f * one.side)) <= one.side]
-    best, at = np.zeros(len(guesses)), np.ones(len(guesses))
-    sure = np.zeros(len(guesses), bool)
+    best: Any = np.zeros(len(guesses))
+    at: Any = np.ones(len(guesses))
+    sure: Any = np.zeros(len(guesses), bool)
     for size in sizes:
         score, certain = _agreements(a, b, size)
         at = np.where(score > best, size / one.side, at)
@@ -359,13 +360,19 @@ def _proven(one: _Fine, two: _Fine, guesses: Sequence[_Guess]) -> list[tuple[flo
     return list(zip(best.tolist(), at.tolist(), sure.tolist(), strict=True))
 
 
+def _unit(rows: Any) -> Any:
+    """Rows of norm 1; a row of zeros stays."""
+    import numpy as np
+
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 1e-6, norms, np.inf)
+
+
 def _near_arrays(one: Look, two: Look) -> Iterator[Pair]:
     """Samples that are no pictures: a small distance between their standardised elements."""
     import numpy as np
 
-    a, b = (np.asarray(s.small, np.float32).reshape(s.count, -1) for s in (one, two))
-    norms = [np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b)]
-    a, b = (x / np.where(n > 1e-6, n, np.inf) for x, n in zip((a, b), norms, strict=True))
+    a, b = (_unit(np.asarray(s.small, np.float32).reshape(s.count, -1)) for s in (one, two))
     least = 1 - CLOSE**2 / 2
     for start in range(0, len(b), 1024):
         alike = b[start : start + 1024] @ a.T

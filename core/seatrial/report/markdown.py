@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import bench_view, facts, measured, qat_view, recovery_view, sheets
+from . import audit_view, bench_view, facts, measured, qat_view, recovery_view, sheets
 from . import numbers as nr
 from .safe import guard, safe
 from .sheets import Data, Sheet
@@ -141,9 +141,24 @@ def _calibration(data: Data) -> str:
     if part is None:
         return ""
     found = part["findings"]
-    lines = [f"**{row['level']}** {text(safe(row['text'], 300))}" for row in found[:MOST]]
+    lines = [_audited(row) for row in found[:MOST]]
     title = f"Calibration: {nr.plural(part['count'], 'sample')}"
-    return _section(title, lines or ["the audit found nothing"], len(found) or 1)
+    nothing = "the audit found nothing" if part["audit"] else "the set was not audited"
+    parts = [_section(title, lines or [nothing], len(found) or 1)]
+    if data["command"] == "audit" and part["audit"]:
+        measured = part["audit"]
+        parts += [table(sheet(measured)) for sheet in audit_view.SHEETS]
+    return "\n\n".join(p for p in parts if p)
+
+
+def _audited(row: Data) -> str:
+    """One finding of the audit, with the samples and tensors that it names."""
+    said = (
+        f"**{audit_view.COLOURS[row['level']]}** {code(row['code'])} {text(safe(row['text'], 600))}"
+    )
+    names = [*row["samples"][:3], *row["tensors"][:3]]
+    said += f" ({', '.join(text(safe(n, 60)) for n in names)})" if names else ""
+    return said + (f" Advice: {text(safe(row['advice'], 200))}." if row["advice"] else "")
 
 
 def _advice(data: Data) -> str:

@@ -100,7 +100,12 @@ def exit_code(data: Mapping[str, Any], *, strict: bool = False) -> int:
         return {"pass": 0, "fail": 1}.get(data["export"].get("gate", ""), 3)
     if data["verdict"] is not None:
         return _verdict_exit(data)
-    own = {"quantize": _quantize_exit, "qat": _qat_exit, "bench": _bench_exit}.get(data["command"])
+    own = {
+        "audit": _audit_exit,
+        "quantize": _quantize_exit,
+        "qat": _qat_exit,
+        "bench": _bench_exit,
+    }.get(data["command"])
     return own(data) if own else 3
 
 
@@ -134,6 +139,17 @@ def _check_exit(data: Mapping[str, Any], strict: bool) -> int:
     if "unsupported" in verdicts or (strict and "partial" in verdicts):
         return 1
     return 0 if verdicts and verdicts <= {"supported", "partial"} else 3
+
+
+def _audit_exit(data: Mapping[str, Any]) -> int:
+    """1 with a red finding, 3 if anything could not be judged, else 0."""
+    part = data["calibration"]
+    if part is None or part["audit"] is None:
+        return 3
+    if any(row["level"] == "error" for row in part["findings"]):
+        return 1
+    failed = any(row["status"] == "failed" for row in part["audit"]["checks"])
+    return 3 if failed or data["faults"] else 0
 
 
 def _bench_exit(data: Mapping[str, Any]) -> int:

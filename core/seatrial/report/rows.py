@@ -80,6 +80,7 @@ def calibration(**known: Any) -> Row:
         "method": "",
         "scheme": "",
         "findings": [],
+        "audit": None,
         "facts": {},
     }
     return _row("calibration", blank, known)
@@ -87,7 +88,18 @@ def calibration(**known: Any) -> Row:
 
 def calibration_finding(code: str, text: str, *, level: str = "warning", **known: Any) -> Row:
     """One finding of the calibration audit."""
-    blank: Row = {"code": code, "level": level, "text": text, "samples": [], "tensors": []}
+    blank: Row = {
+        "code": code,
+        "level": level,
+        "text": text,
+        "samples": [],
+        "tensors": [],
+        "count": 0,
+        "pairs": [],
+        "rule": "",
+        "advice": "",
+        "score": None,
+    }
     return _row("calibration finding", blank, known)
 
 

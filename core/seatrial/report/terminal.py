@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from . import export_view, facts, measured, qat_view, recovery_view, sheets
+from . import audit_view, export_view, facts, measured, qat_view, recovery_view, sheets
 from . import numbers as nr
 from .safe import safe
 from .sheets import Data
@@ -46,6 +46,10 @@ def show(report: Report, stream: TextIO, *, brief: bool = False) -> None:
         export_view.draw(page, data)
         found(page, data)
         faults(page, data)
+    elif data["command"] == "audit":
+        audit_view.headline(page, data)
+        audit_view.draw(page, data)
+        faults(page, data)
     else:
         draw(page, data)
     footer(page, report)
@@ -80,7 +84,7 @@ def draw(page: Page, data: Data) -> None:
     if data["targets"]:
         page.sheet(sheets.matrix(data))
     found(page, data)
-    calibration(page, data)
+    audit_view.brief(page, data)
     page.sheet(measured.candidates(data))
     for sheet in (*recovery_view.diagnoses(data), *recovery_view.recoveries(data)):
         page.sheet(sheet)
@@ -154,25 +158,6 @@ def one_finding(page: Page, item: sheets.Found) -> None:
         page.line(("at " + ", ".join(item.nodes[:3]) + rest, "dim"), indent=11)
     if item.advice:
         page.line(("→ ", "bold cyan"), item.advice, indent=11)
-
-
-def calibration(page: Page, data: Data) -> None:
-    """What the audit of the calibration set found."""
-    part = data["calibration"]
-    if part is None:
-        return
-    method = f"{nr.plural(part['count'], 'sample')}, {safe(part['method'], 60)}"
-    if not part["findings"]:
-        page.heading("Calibration", method)
-        page.line(("the audit found nothing", "dim"))
-        return
-    page.heading("Calibration", method)
-    for row in part["findings"][:MOST]:
-        names = row["samples"] or row["tensors"]
-        shown = ", ".join(safe(n, 48) for n in names[:3]) + (" ..." if names[3:] else "")
-        page.labelled(row["level"], safe(row["text"], 300) + (f" ({shown})" if names else ""))
-    for text in sheets.more(len(part["findings"]), MOST, "findings"):
-        page.line((text, "dim"))
 
 
 def advice(page: Page, data: Data) -> None:

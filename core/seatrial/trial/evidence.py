@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from seatrial import data as data_room
 from seatrial import results as r
-from seatrial.calibration import table
-from seatrial.calibration.audit import audit
-from seatrial.calibration.types import RangeTable
+from seatrial.audit.records import Audit
 from seatrial.codec import encode
 from seatrial.export.records import FAIL, ModuleSpec
 from seatrial.ladder import gates
 from seatrial.ladder import records as lr
-from seatrial.options import SLA, QatOptions, QuantizeOptions, RunOptions
+from seatrial.options import SLA, AuditOptions, QatOptions, QuantizeOptions, RunOptions
 from seatrial.quantize.advice import Advice
 from seatrial.report import Report, new, rows
 from seatrial.tasks.base import TaskSpec
@@ -46,7 +44,7 @@ class Evidence:
         faults: of the core's own children, which belong to no target.
     """
 
-    options: RunOptions | QuantizeOptions | QatOptions
+    options: RunOptions | QuantizeOptions | QatOptions | AuditOptions
     config: Config
     sla: SLA
     quick: bool = False
@@ -61,6 +59,8 @@ class Evidence:
     recoveries: list[rows.Row] = dataclasses.field(default_factory=list)
     int8: bool = False
     overlap: data_room.Overlap | None = None
+    audit: Audit | None = None
+    train: data_room.Loaded | None = None
     task: TaskSpec = dataclasses.field(default_factory=TaskSpec)
     judged: lr.JudgeResult | None = None
     rounds: timing.Rounds | None = None
@@ -102,7 +102,7 @@ def describe(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         "calibration": _source(found, found.calibration, "calibration"),
         "test": _source(found, found.test, "test"),
     }
-    data["calibration"] = _calibration(trial, found)
+    data["calibration"] = _calibration(found)
     data["candidates"] = quantise.candidate_rows(found.portables.values()) + [
         row for state in trial.targets for row in state.facts.get("int8_candidates", ())
     ]
@@ -202,6 +202,10 @@ def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         remarks.append(rows.reason("run.core-fault", text, level="error"))
     if found.advice is not None and not found.advice.gain:
         remarks.append(rows.reason(f"int8.{found.advice.code}", found.advice.text, level="info"))
+    red = [f for f in found.audit.findings if f.level == "error"] if found.audit else []
+    if red:
+        text = f"the audit of the calibration set has {len(red)} red findings: {red[0].text}"
+        remarks.append(rows.reason(f"calibration.{red[0].code}", text, level="warning"))
     if found.quick:
         text = "quick run: fewer samples, fewer candidates, shorter rounds"
         remarks.append(rows.reason("run.quick", text, level="info"))
@@ -241,54 +245,27 @@ def _source(found: Evidence, loaded: data_room.Loaded | None, role: str) -> rows
     )
 
 
-def _calibration(trial: Trial, found: Evidence) -> rows.Row | None:
-    """The audit: what the data room saw of the samples, and what the ranges say."""
+def _calibration(found: Evidence) -> rows.Row | None:
+    """The set that calibrates, its audit, and the method."""
+    from seatrial.trial import audit
+
     loaded = found.calibration
     if loaded is None:
         return None
-    info = loaded.info
-    findings = [
-        rows.calibration_finding(
-            f.code,
-            f.text,
-            level="error" if f.level == data_room.REFUSE else f.level,
-            samples=list(f.samples),
-            tensors=list(f.tensors),
-        )
-        for f in info.findings
-    ]
-    asked = 0 if found.quick else loaded.source.limit
-    for finding in audit(info.count, asked, _table(trial, found)):
-        level = "error" if finding.level == "refuse" else finding.level
-        findings.append(
-            rows.calibration_finding(
-                finding.code,
-                finding.text,
-                level=level,
-                samples=list(finding.samples),
-                tensors=list(finding.tensors),
-            )
-        )
+    review = found.audit
+    sets = {"calibration": loaded, "test": found.test, "train": found.train}
     chosen = next((p.chosen for p in found.portables.values() if p.chosen), None)
     return rows.calibration(
-        count=info.count,
+        count=loaded.info.count,
         requested=loaded.source.limit or None,
         method=chosen.method if chosen is not None else "",
         scheme=next(
             (c.scheme for p in found.portables.values() for c in p.candidates if c.chosen), ""
         ),
-        findings=findings,
+        findings=[audit.finding_row(f) for f in review.findings] if review else [],
+        audit=audit.audit_row(review, sets) if review else None,
         facts={"held_out": len(found.split.held_out) if found.split else 0},
     )
-
-
-def _table(trial: Trial, found: Evidence) -> RangeTable | None:
-    """The core's calibration table, if one was made."""
-    for portable in found.portables.values():
-        for made in (portable.chosen, *(c.made for c in portable.candidates)):
-            if made is not None and made.table is not None:
-                return table.load(trial.workspace.path(made.table))
-    return None
 
 
 def _next(found: Evidence, data: dict[str, Any], model: str, out: Path) -> list[str]:

@@ -29,6 +29,7 @@ from seatrial.trial import (
 from seatrial.trial import (
     shapes as shapes_of,
 )
+from seatrial.trial.audit import review
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.verdict.fast import LEAST_CALLS
@@ -39,7 +40,9 @@ QUICK_S = 105.0
 QUICK_CALIBRATION, QUICK_TEST = 64, 256
 #: Seconds of the benchmark's rounds per artefact.
 BENCH_S = 4.0
-STAGES = 8
+#: Seconds of the model's inferences in the audit.
+AUDIT_S = 45.0
+STAGES = 9
 
 
 def run(options: RunOptions, progress: Progress) -> Report:
@@ -117,7 +120,9 @@ def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> N
         _layout(trial, found)
     with trial.stage("ladder", 7, STAGES):
         _ladder(trial, found, test_source)
-    with trial.stage("benchmark", 8, STAGES):
+    with trial.stage("audit", 8, STAGES):
+        _audit(trial, found)
+    with trial.stage("benchmark", 9, STAGES):
         _benchmark(trial, found)
 
 
@@ -221,6 +226,14 @@ def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> N
         found.faults.append(judged)
     else:
         found.judged = judged
+
+
+def _audit(trial: Trial, found: Evidence) -> None:
+    """Review the calibration set, now that every choice is made and the test set is open."""
+    if found.quick and trial.clock.left_s < 0.5 * trial.clock.reserve_s:
+        return
+    trial.progress("audit", "calibration set")
+    review(trial, found, budget_s=min(AUDIT_S, 0.2 * trial.clock.left_s))
 
 
 def _benchmark(trial: Trial, found: Evidence) -> None:
