@@ -35,6 +35,8 @@ from seatrial.samples import Samples
 
 #: Samples of each set that the model sees, at most.
 SEEN_MAX = 1024
+#: Wrong preparations: a set that has one differs from the test set in everything.
+_CAUSES = frozenset({"preprocessing", "interleaved", "scale", "double-normalised"})
 #: Samples that say something of a distribution, at least.
 ENOUGH = 16
 
@@ -334,8 +336,8 @@ def _worse(one: Sequence[Finding], two: Sequence[Finding]) -> list[Finding]:
 
 def _without_echoes(found: Sequence[Finding]) -> list[Finding]:
     """Each code once (the worst); what a known cause explains is not told as drift as well."""
-    codes = {f.code for f in found}
     kept = _worse(found, ())
-    if "interleaved" in codes:
-        kept = [f for f in kept if f.code != "preprocessing"]
-    return kept
+    causes = {f.code for f in kept if f.level == RED} & _CAUSES
+    echoes = {"drift", "outliers"} if causes else set()
+    echoes |= {"preprocessing"} if "interleaved" in causes else set()
+    return [f for f in kept if f.code not in echoes]

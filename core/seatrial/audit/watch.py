@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seatrial.calibration.observe import MARK, Probe, observed
-from seatrial.calibration.types import EXTREMES, SAMPLED
 from seatrial.quantize.graph import Graph
 from seatrial.quantize.plan import make_plan
 from seatrial.quantize.prepare import prepare
@@ -23,6 +21,8 @@ from seatrial.reference import ReferenceSession, open_model
 from seatrial.samples import Samples
 
 WORKERS = 4
+#: Prefix of every name that this module adds to a graph.
+MARK = "seatrial_watched"
 #: Operators whose input is what the model thinks last, before it answers.
 _LAST = ("Gemm", "MatMul", "Conv")
 #: Longest feature vector; longer ones are thinned evenly.
@@ -51,6 +51,16 @@ class Seen:
     outside: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Probe:
+    """Where the statistics of one tensor come out: its extremes, and the share outside a range."""
+
+    tensor: str
+    high: str
+    low: str
+    outside: str = ""
+
+
 class Watch:
     """A model that tells what happens inside.
 
@@ -70,7 +80,6 @@ class Watch:
         #: of one inference with its statistics, wall time divided by those at a time
         self.seconds = 0.0
         self._plain: ReferenceSession | None = None
-        self._probing: dict[str, tuple[ReferenceSession, tuple[Probe, ...]]] = {}
 
     def plain(self) -> ReferenceSession:
         """Answers and features, no statistics."""
@@ -78,16 +87,24 @@ class Watch:
             self._plain = open_model(self._bytes([], []), folder=self.graph.folder, threads=1)
         return self._plain
 
-    def _probes(self, statistics: str) -> tuple[ReferenceSession, tuple[Probe, ...]]:
-        if statistics not in self._probing:
-            model, probes = observed(self.graph, self.tensors, statistics)
-            marked = [n for n in model.graph.node if any(MARK in o for o in n.output)]
-            constants = [t for t in model.graph.initializer if MARK in t.name]
-            session = open_model(
-                self._bytes(marked, constants, probes), folder=self.graph.folder, threads=1
-            )
-            self._probing[statistics] = (session, probes)
-        return self._probing[statistics]
+    def _probes(
+        self, ranges: Mapping[str, tuple[float, float]] | None
+    ) -> tuple[ReferenceSession, list[Probe]]:
+        """A session that also gives extremes, and the share of elements outside of ``ranges``."""
+        probes, nodes, constants = [], [], []
+        for k, name in enumerate(t for t in self.tensors if self.graph.is_float(t) is not False):
+            inside = ranges.get(name) if ranges is not None else None
+            outside = f"{MARK}_outside_{k}" if inside is not None else ""
+            probe = Probe(name, f"{MARK}_high_{k}", f"{MARK}_low_{k}", outside)
+            probes.append(probe)
+            nodes += [_node("ReduceMax", [name], probe.high, keepdims=0)]
+            nodes += [_node("ReduceMin", [name], probe.low, keepdims=0)]
+            if inside is not None:
+                made = _outside(name, outside, inside)
+                nodes += made[0]
+                constants += made[1]
+        source = self._bytes(nodes, constants, probes)
+        return open_model(source, folder=self.graph.folder, threads=1), probes
 
     def _bytes(
         self, nodes: Sequence[Any], constants: Sequence[Any], probes: Sequence[Probe] = ()
@@ -99,7 +116,7 @@ class Watch:
         model.CopyFrom(self.graph.model)
         model.graph.node.extend(nodes)
         model.graph.initializer.extend(constants)
-        names = [o for p in probes for o in (p.high, p.low, p.picked) if o]
+        names = [o for p in probes for o in (p.high, p.low, p.outside) if o]
         have = {o.name for o in model.graph.output}
         if self.feature and self.feature not in set(self.graph.inputs):
             names.append(self.feature)
@@ -126,8 +143,8 @@ class Watch:
             ranges: count the elements outside of them, by tensor.
             until: stop taking up samples at this time (monotonic).
         """
-        session, probes = self._probes(SAMPLED if ranges is not None else EXTREMES)
-        gather = _Gather(self, probes, ranges)
+        session, probes = self._probes(ranges)
+        gather = _Gather(self, probes)
         started = time.monotonic()
         for i, outputs in self._runs(session, samples, indices, tick, until):
             gather.add(i, outputs)
@@ -137,7 +154,7 @@ class Watch:
     def answers(self, feeds: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
         """Features and class probabilities for feeds made elsewhere."""
         session = self.plain()
-        gather = _Gather(self, (), None)
+        gather = _Gather(self, ())
         with ThreadPoolExecutor(WORKERS) as pool:
             for i, outputs in enumerate(pool.map(session.run, feeds)):
                 gather.add(i, outputs)
@@ -186,19 +203,14 @@ def _row(outputs: Mapping[str, Any], row: int, size: int) -> dict[str, Any]:
 class _Gather:
     """Rows of what was seen, one sample after the other."""
 
-    def __init__(
-        self,
-        watch: Watch,
-        probes: Sequence[Probe],
-        ranges: Mapping[str, tuple[float, float]] | None,
-    ) -> None:
-        self.watch, self.probes, self.ranges = watch, probes, ranges
+    def __init__(self, watch: Watch, probes: Sequence[Probe]) -> None:
+        self.watch, self.probes = watch, probes
         self.indices: list[int] = []
         self.features: list[Any] = []
         self.classes: list[Any] = []
         self.low: dict[str, list[float]] = {p.tensor: [] for p in probes}
         self.high: dict[str, list[float]] = {p.tensor: [] for p in probes}
-        self.counts: dict[str, list[int]] = {p.tensor: [0, 0] for p in probes}
+        self.outside: dict[str, list[float]] = {p.tensor: [] for p in probes if p.outside}
 
     def add(self, i: int, outputs: Mapping[str, Any]) -> None:
         """Take in the outputs for one sample."""
@@ -213,19 +225,10 @@ class _Gather:
         if answer is not None:
             self.classes.append(answer)
         for probe in self.probes:
-            high = float(outputs[probe.high].max())
-            low = 0.0
-            if probe.low:
-                part = outputs[probe.low]
-                low = -float(part.max()) if probe.channels else float(part.min())
-            self.low[probe.tensor].append(low)
-            self.high[probe.tensor].append(high)
-            if probe.picked and self.ranges is not None and probe.tensor in self.ranges:
-                least, most = self.ranges[probe.tensor]
-                picked = outputs[probe.picked]
-                count = self.counts[probe.tensor]
-                count[0] += int(((picked < least) | (picked > most)).sum())
-                count[1] += picked.size
+            self.low[probe.tensor].append(_number(outputs[probe.low]))
+            self.high[probe.tensor].append(_number(outputs[probe.high]))
+            if probe.outside:
+                self.outside[probe.tensor].append(_number(outputs[probe.outside]))
 
     def result(self) -> Seen:
         """Everything as arrays."""
@@ -241,8 +244,43 @@ class _Gather:
             classes=np.array(self.classes) if whole else None,
             low={n: np.array(v) for n, v in self.low.items()},
             high={n: np.array(v) for n, v in self.high.items()},
-            outside={n: c[0] / c[1] for n, c in self.counts.items() if c[1]},
+            outside={n: sum(v) / len(v) for n, v in self.outside.items() if v},
         )
+
+
+def _number(value: Any) -> float:
+    """A statistic as a finite number; what is not finite is a finding of the data room's."""
+    import numpy as np
+
+    return float(np.nan_to_num(value, posinf=3.4e38, neginf=-3.4e38))
+
+
+def _node(op_type: str, inputs: Sequence[str], output: str, **attributes: Any) -> Any:
+    import onnx
+
+    return onnx.helper.make_node(op_type, list(inputs), [output], name=output, **attributes)
+
+
+def _outside(name: str, result: str, inside: tuple[float, float]) -> tuple[list[Any], list[Any]]:
+    """Nodes and constants that give the share of a tensor's elements outside a range."""
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    # Rounding must not count: an element at the very end of the range is inside.
+    slack = 1e-6 * max(inside[1] - inside[0], 1e-12)
+    ends = (inside[0] - slack, inside[1] + slack)
+    constants = [
+        numpy_helper.from_array(np.array(v, np.float32), f"{result}_{n}")
+        for n, v in zip(("least", "most"), ends, strict=True)
+    ]
+    nodes = [
+        _node("Less", [name, f"{result}_least"], f"{result}_below"),
+        _node("Greater", [name, f"{result}_most"], f"{result}_above"),
+        _node("Or", [f"{result}_below", f"{result}_above"], f"{result}_out"),
+        _node("Cast", [f"{result}_out"], f"{result}_share", to=TensorProto.FLOAT),
+        _node("ReduceMean", [f"{result}_share"], result, keepdims=0),
+    ]
+    return nodes, constants
 
 
 def last_features(graph: Graph) -> str:

@@ -31,7 +31,7 @@ def headline(page: Page, data: Data) -> None:
     subject = f"{safe(data['data']['calibration']['source'], 60)}"
     failed = [c for c in part["audit"]["checks"] if c["status"] == "failed"]
     if counts["error"]:
-        page.line((f" {nr.plural(counts['error'], 'RED FINDING')} ", "bold white on red"),
+        page.line((f" {nr.plural(counts['error'], 'red finding').upper()} ", "bold white on red"),
                   "  ", (subject, "bold"), indent=0)  # fmt: skip
     elif failed:
         page.line(
@@ -112,19 +112,17 @@ def brief(page: Page, data: Data) -> None:
     method = f"{nr.plural(part['count'], 'sample')}, {safe(part['method'], 60)}"
     page.heading("Calibration", method.rstrip(", "))
     measured = part["audit"]
-    if measured is None:
-        page.line(("the set was not audited", "yellow"))
-        return
     for row in part["findings"][:BRIEF]:
         names = [safe(n, 48) for n in (row["samples"] or row["tensors"])[:3]]
         shown = f" ({', '.join(names)}{' ...' if row['count'] > 3 else ''})" if names else ""
         label = f"{COLOURS[row['level']]:6}"
         page.labelled(label, safe(row["text"], 400) + shown, _STYLES[row["level"]])
     if not part["findings"]:
-        page.line(("the audit found nothing", "dim"))
+        said = "the audit found nothing" if measured else "the set was not audited"
+        page.line((said, "dim"))
     for text in sheets.more(len(part["findings"]), BRIEF, "findings"):
         page.line((text, "dim"))
-    if measured["stability"] and measured["stability"]["curve"]:
+    if measured and measured["stability"] and measured["stability"]["curve"]:
         page.line((safe(measured["stability"]["text"], 200), "dim"))
 
 
