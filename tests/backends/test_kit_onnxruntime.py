@@ -15,6 +15,9 @@ class TestOnnxRuntime(BackendSuite):
         "nodes/maxunpool_export_with_output_shape": notyet(
             "the places are counted in the smaller output", shows="wrong"
         ),
+        "nodes/attention_4d_with_past_and_present_qk_matmul_bias_*_mask_causal": notyet(
+            "what is masked is the lowest number, the truth is minus infinity", shows="wrong"
+        ),
         "nodes/resize_downsample_scales_*_align_corners": notyet(
             "the corners of an output of odd size", shows="wrong"
         ),
