@@ -234,11 +234,14 @@ class QuantizeOptions:
     Attributes:
         out: the ONNX file to write, with Q/DQ pairs.
         targets: whose Q/DQ dialect and quantizers count.
+        methods: what the core tries first, by name; empty: its own choice and the backends'
+            quantizers.
     """
 
     model: str
     out: str
     calibration: str = ""
+    methods: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     all_targets: bool = False
     config: str = ""

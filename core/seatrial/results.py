@@ -189,12 +189,15 @@ class QdqDialect:
     """The Q/DQ form that a target wants in an ONNX model.
 
     Attributes:
-        activations: ``uint8`` or ``int8``.
-        symmetric: activation zero point pinned (0 for int8, 128 for uint8).
+        activations: ``uint8`` or ``int8``; ``uint16`` or ``int16`` where a target computes with
+            16-bit activations (biases are then ``float``).
+        symmetric: activation zero point pinned (0 if signed, else the middle).
         weights: ``int8`` or ``uint8``; always symmetric.
         per_channel: one scale per output channel of a weight.
         bias: ``int32`` (quantised with scale input x weight) or ``float``.
         reduce_range: weights in 7 bits, for CPUs whose u8 x s8 sums saturate in 16 bits.
+        domain: operator domain of 16-bit pairs: ``""`` needs opset 21, to which the model is
+            converted; some runtimes know them as ``com.microsoft`` in any opset.
     """
 
     activations: str = "uint8"
@@ -203,6 +206,7 @@ class QdqDialect:
     per_channel: bool = True
     bias: str = "int32"
     reduce_range: bool = False
+    domain: str = ""
 
 
 @record

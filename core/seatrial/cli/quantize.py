@@ -23,6 +23,13 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument(
         "--force-synthetic", action="store_true", help="go on without real data, and say so"
     )
+    parser.add_argument(
+        "--methods",
+        default="",
+        metavar="NAME,...",
+        help="try these first: minmax, moving-average, percentile-99.9 (99.99, 99.999), mse, "
+        "entropy, weighted-mse, per-tensor, signed, symmetric, 7-bit, 16-bit, dynamic, weight-only",
+    )
     flags.targets(parser)
     flags.config(parser)
     parser.add_argument("--seed", metavar="N", help="of everything random (default 0)")
@@ -41,6 +48,7 @@ def run(args: Namespace) -> int:
         model=args.model,
         out=args.out,
         calibration=args.calibration,
+        methods=tuple(name.strip() for name in args.methods.split(",") if name.strip()),
         targets=tuple(args.targets),
         all_targets=args.all_targets,
         config=args.config,

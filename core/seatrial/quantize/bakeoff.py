@@ -132,9 +132,9 @@ def _error(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def _verdict(name: str, mean: float, winner: str, best: float, rule: str) -> str:
-    figure = f"{'KL' if rule == 'kl' else 'relative error'} {mean:.4g}"
+    what = "KL" if rule == "kl" else "relative error"
     if name == winner:
-        return f"chosen: {figure}"
+        return f"chosen: {what} {mean:.4g}"
     if mean < best:
-        return f"{figure}: better than {winner} by less than one standard error"
-    return f"{figure} against {best:.4g} of {winner}"
+        return "not better than the chosen one by more than one standard error"
+    return f"{mean / best:.3g} times the chosen one's {what}" if best > 0 else f"{what} {mean:.4g}"

@@ -17,11 +17,12 @@ from seatrial.results import Artifact
 
 from . import ops, types
 from . import race as racing
+from .forms import dynamic, weight_only
 from .graph import Graph
 from .insert import insert_pairs
 from .plan import make_plan
-from .prepare import Prepared, prepare
-from .schemes import candidate_name
+from .prepare import OPSET_MIN, OPSET_WIDE, Prepared, prepare
+from .schemes import candidate_name, scheme
 from .score import score_candidate
 from .signs import non_negative
 
@@ -53,7 +54,10 @@ def insert_into(request: types.InsertRequest, job: Job, out: Path) -> types.Inse
         return _passed_through(path, graph, out)
     _check_labels(request.keep_float, {n.name for n in graph.nodes})
     job.progress("preparing the graph")
-    prepared = prepare(path)
+    wide = "16" in request.dialect.activations and not request.dialect.domain
+    prepared = prepare(path, OPSET_WIDE if wide else OPSET_MIN)
+    if request.form:
+        return _other_form(request, prepared, job, out)
     lookup, method = _lookup(request, prepared.graph, job)
     kept = {prepared.folded.get(label, label) for label in request.keep_float}
     plan = make_plan(prepared.graph, kept, lambda t: lookup(t) is not None)
@@ -87,6 +91,34 @@ def race(request: types.RaceRequest, job: Job) -> types.RaceResult:
         return insert_into(entrant.insert, job, folder)
 
     return racing.race(request, job, make)
+
+
+def _other_form(
+    request: types.InsertRequest, prepared: Prepared, job: Job, out: Path
+) -> types.InsertResult:
+    """Only weights, or products with activations quantised at run time."""
+    job.progress(f"writing the {request.form} form")
+    kept = {prepared.folded.get(label, label) for label in request.keep_float}
+    writers = {types.WEIGHT_ONLY: weight_only, types.DYNAMIC: dynamic}
+    if request.form not in writers:
+        raise UserError("form", f"{request.form!r} is not one of {', '.join(writers)}")
+    done = writers[request.form](prepared.graph, kept, request.dialect)
+    rest = {n.name: n for n in prepared.graph.nodes if n.name in done.floats}
+    result = types.InsertResult(
+        artifact=None,
+        method=f"core:{request.form}-{scheme(request.dialect)}",
+        int8_nodes=done.names,
+        float_nodes=tuple(
+            types.FloatNode(node=n, op_type=node.op_type, reason=done.floats[n])
+            for n, node in rest.items()
+        ),
+        folded=tuple(prepared.folded),
+        notes=_notes(prepared),
+    )
+    if not done.names:
+        return replace(result, notes=(*result.notes, _why_nothing(result)))
+    artifact = Artifact(format="onnx", entry=MODEL, files=prepared.graph.write(out / MODEL))
+    return replace(result, artifact=artifact)
 
 
 def _notes(prepared: Prepared) -> tuple[str, ...]:

@@ -137,6 +137,11 @@ class Graph:
         """Every tensor and node name of the model, subgraphs included."""
         return set(_all_names(self.proto))
 
+    def use_domain(self, domain: str, version: int = 1) -> None:
+        """Import an operator domain unless the model does already."""
+        if all(o.domain != domain for o in self.model.opset_import):
+            self.model.opset_import.add(domain=domain, version=version)
+
     def infer(self) -> None:
         """Fill ``types`` with what shape inference knows: element type and shape."""
         import onnx

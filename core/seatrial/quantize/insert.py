@@ -61,6 +61,8 @@ class Insertion:
                 nodes += pairs.pop(self._original.get(name, name), ())
         self.graph.set_nodes(nodes)
         self.graph.drop_unused()
+        if self.dialect.domain:
+            self.graph.use_domain(self.dialect.domain)
 
     def _activation_pairs(self) -> dict[str, list[Any]]:
         """Make the pair of each quantised tensor and rewire whoever reads it.
@@ -101,7 +103,11 @@ class Insertion:
         middle = self.graph.unique(f"{source}_quantized", self.taken)
         return [
             onnx.helper.make_node(
-                op, [x, *constants], [y], name=self.graph.unique(f"{source}_{op}", self.taken)
+                op,
+                [x, *constants],
+                [y],
+                name=self.graph.unique(f"{source}_{op}", self.taken),
+                domain=self.dialect.domain,
             )
             for op, x, y in (
                 ("QuantizeLinear", source, middle),
@@ -125,7 +131,8 @@ class Insertion:
         """
         axis = unit.axis if self.dialect.per_channel else None
         bias = self._bias(unit) if self.dialect.bias == "int32" else None
-        input_scale = float(self.scales[self.plan.roots[unit.inputs[0]]].scale)
+        root = self.plan.roots.get(unit.inputs[0])  # none where only weights are quantised
+        input_scale = float(self.scales[root].scale) if root is not None else 0.0
         key = (unit.weight, axis) if bias is None else (unit.weight, axis, unit.bias, input_scale)
         nodes = []
         if key not in self.weights:

@@ -17,8 +17,11 @@ from .graph import Graph, attribute
 #: Per-axis QuantizeLinear and DequantizeLinear exist from here on.
 OPSET_MIN = 13
 
-#: IR version that opset 13 came with.
-IR_MIN = 7
+#: QuantizeLinear and DequantizeLinear know 16 bits from here on.
+OPSET_WIDE = 21
+
+#: IR versions that these opsets came with.
+IR_MIN, IR_WIDE = 7, 10
 
 #: Cheap operators that exporters leave between a weight and the node that uses it.
 FOLDABLE = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
@@ -41,11 +44,12 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
 
 
-def prepare(path: Path, *, aside: Path | None = None) -> Prepared:
+def prepare(path: Path, opset: int = OPSET_MIN, *, aside: Path | None = None) -> Prepared:
     """Read a model and bring it into shape.
 
     Args:
         path: an ONNX file.
+        opset: the least that the Q/DQ form needs.
         aside: a folder that takes the large weights, so that they need no memory.
 
     Raises:
@@ -55,10 +59,10 @@ def prepare(path: Path, *, aside: Path | None = None) -> Prepared:
     if aside is not None:
         graph.set_aside(aside)
     prepared = Prepared(graph)
-    if 0 < graph.opset < OPSET_MIN:
-        prepared.graph = graph = _upgrade(graph, path)
-        prepared.notes.append(f"converted to opset {OPSET_MIN}")
-    graph.model.ir_version = max(graph.model.ir_version, IR_MIN)
+    if 0 < graph.opset < opset:
+        prepared.graph = graph = _upgrade(graph, path, opset)
+        prepared.notes.append(f"converted to opset {opset}")
+    graph.model.ir_version = max(graph.model.ir_version, IR_MIN if opset < OPSET_WIDE else IR_WIDE)
     graph.freeze_initializers()
     _constants_to_initializers(prepared)
     _drop_identities(prepared)
@@ -71,27 +75,26 @@ def prepare(path: Path, *, aside: Path | None = None) -> Prepared:
     return prepared
 
 
-def _upgrade(graph: Graph, path: Path) -> Graph:
-    """Convert to :data:`OPSET_MIN`; labels stay because they are node names by now."""
+def _upgrade(graph: Graph, path: Path, opset: int) -> Graph:
+    """Convert to a later opset; labels stay because they are node names by now."""
     import onnx
 
     if any(t.data_location == onnx.TensorProto.EXTERNAL for t in graph.proto.initializer):
         onnx.external_data_helper.load_external_data_for_model(graph.model, str(graph.folder))
     names = [n.name for n in graph.nodes]
     try:
-        model = onnx.version_converter.convert_version(graph.model, OPSET_MIN)
+        model = onnx.version_converter.convert_version(graph.model, opset)
     except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
         reason = str(error).strip().splitlines()[-1][:200]
         raise UserError(
             path.name,
-            f"opset {graph.opset} has no per-channel Q/DQ and conversion to {OPSET_MIN} failed: "
-            f"{reason}",
-            advice=f"export the model with opset {OPSET_MIN} or later",
+            f"opset {graph.opset} has no such Q/DQ form and conversion to {opset} failed: {reason}",
+            advice=f"export the model with opset {opset} or later",
         ) from None
     lost = set(names) - {n.name for n in model.graph.node}
     converted = Graph(model, graph.folder)
     if len(lost) > len(names) // 2:
-        raise UserError(path.name, f"conversion to opset {OPSET_MIN} lost the node names")
+        raise UserError(path.name, f"conversion to opset {opset} lost the node names")
     return converted
 
 

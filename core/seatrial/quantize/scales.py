@@ -18,7 +18,12 @@ SCALE_MIN = 2.0**-60
 BIAS_MAX = 2**30
 
 #: Integer limits by type name.
-LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
+LIMITS = {
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+    "uint16": (0, 65535),
+}
 
 
 @dataclass(frozen=True)
@@ -43,17 +48,19 @@ def activation_scale(lo: float, hi: float, dialect: QdqDialect) -> Scale:
     """Scale of an activation whose values lie in [lo, hi].
 
     Symmetric: scale = max(-lo, hi) / 127 and the zero point is 0 (int8) or 128 (uint8).
-    Otherwise scale = (hi - lo) / 255 and the zero point is where 0.0 falls.
+    Otherwise scale = (hi - lo) / 255 and the zero point is where 0.0 falls. With 16 bits the same
+    with 32767, 32768 and 65535.
     """
     import numpy as np
 
     lo, hi = min(lo, 0.0), max(hi, 0.0)
     low, high = LIMITS[dialect.activations]
-    middle = 128 + low
+    steps = high - low
+    middle = low + steps // 2 + 1
     if dialect.symmetric:
-        scale, zero = max(-lo, hi) / 127, middle
+        scale, zero = max(-lo, hi) / (steps // 2), middle
     else:
-        scale, zero = (hi - lo) / 255, 0
+        scale, zero = (hi - lo) / steps, 0
     scale32 = np.float32(1.0) if scale == 0 else np.float32(max(scale, SCALE_MIN))
     if not dialect.symmetric:
         zero = int(np.clip(np.rint(low - lo / float(scale32)), low, high))

@@ -13,7 +13,7 @@ PLAIN = ("minmax", "percentile-99.99", "mse")
 
 def scheme(dialect: QdqDialect) -> str:
     """Short name of a dialect: ``u8-perchannel``, ``s8sym-perchannel-floatbias``."""
-    words = {"uint8": "u8", "int8": "s8"}
+    words = {"uint8": "u8", "int8": "s8", "uint16": "u16", "int16": "s16"}
     parts = [words[dialect.activations] + ("sym" if dialect.symmetric else "")]
     parts.append("perchannel" if dialect.per_channel else "pertensor")
     if dialect.weights != "int8":

@@ -12,6 +12,10 @@ NOT_QUANTIZABLE = "not quantizable"
 NO_RANGE = "no calibrated range"
 FLOAT_NEIGHBOURS = "float neighbours"
 
+#: Forms besides pairs around everything: integer weights that are dequantised before use; matrix
+#: products in integers whose activations are quantised anew at every inference.
+WEIGHT_ONLY, DYNAMIC = "weight-only", "dynamic"
+
 
 @record
 class InsertRequest:
@@ -24,6 +28,8 @@ class InsertRequest:
         keep_float: labels of nodes that must stay in float.
         unit_ranges: every range is [-1, 1], or [0, 1] after a ReLU: structure only, for ``check``.
         method: one of :data:`seatrial.calibration.types.METHODS`; empty: the table's own.
+        form: ``""``: pairs around activations and weights; :data:`WEIGHT_ONLY` and
+            :data:`DYNAMIC` need no ranges.
     """
 
     model: Ref
@@ -32,6 +38,7 @@ class InsertRequest:
     keep_float: tuple[str, ...] = ()
     unit_ranges: bool = False
     method: str = ""
+    form: str = ""
 
 
 @record

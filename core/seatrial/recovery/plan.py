@@ -7,9 +7,11 @@ stage                 tried while the least mean KL is above    cost
 ====================  ========================================  ===================================
 ranges                always                                    one pass over the calibration data
 bias                  0.002                                     about three inferences of 48 samples
+backends' quantizers  0.02                                      two to five calibrations each
 weighted ranges       0.02, with bias correction                the same, and a pass over 32 samples
 equalised, smoothed   0.02, with bias correction                the same, and a calibration
 structure             0.02, with bias correction                the same; these nodes gain no speed
+other forms           0.02, where matrix products prevail       nothing; little or no speed to gain
 ====================  ========================================  ===================================
 
 Measured on calibration data held out of the ranges (192 samples fit, 64 judge; nats): bias
@@ -20,11 +22,13 @@ that INT8 does not hurt it changes nothing beyond noise, so there it is not trie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from seatrial.calibration.types import METHODS
 from seatrial.quantize.recipe import DEPTHWISE_FLOAT, ERROR_FINE, KL_FINE
 from seatrial.quantize.schemes import PLAIN, scheme
+from seatrial.quantize.types import DYNAMIC, WEIGHT_ONLY
 from seatrial.results import QdqDialect
 
 #: Mean KL below which bias correction has nothing to correct.
@@ -35,6 +39,24 @@ ERROR_EXACT = 0.0015
 
 #: Name of the ranges by weighted error, in names of candidates and for ``--methods``.
 WEIGHTED = "weighted-mse"
+
+#: Forms that are the dialect with some of its fields changed, tried when they are named.
+VARIANTS: Mapping[str, Mapping[str, object]] = {
+    "per-tensor": {"per_channel": False},
+    "signed": {"activations": "int8"},
+    "symmetric": {"activations": "int8", "symmetric": True},
+    "7-bit": {"reduce_range": True},
+    "16-bit": {"activations": "uint16", "bias": "float"},
+}
+
+#: Forms that are no pairs around activations: they need no ranges and no correction.
+OTHERS = (DYNAMIC, WEIGHT_ONLY)
+
+#: Forms that leave activations in 16 bits or in float: they win only where nothing else is close.
+FEWER = ("16-bit", *OTHERS)
+
+#: Everything that ``--methods`` takes.
+NAMES = (*METHODS, WEIGHTED, *VARIANTS, *OTHERS)
 
 #: How many of the closest recipes a stage builds on.
 BASES = 2
@@ -49,16 +71,26 @@ class Recipe:
         base: ``equalised``, ``smoothed``, or ``""``: the model as it is.
         corrected: with bias correction.
         kept: ``depthwise-float`` or ``""``.
+        form: one of :data:`VARIANTS` or :data:`OTHERS`; ``""``: the dialect as it is.
     """
 
     method: str
     base: str = ""
     corrected: bool = False
     kept: str = ""
+    form: str = ""
 
-    def name(self, dialect: QdqDialect) -> str:
+    def dialect(self, wanted: QdqDialect) -> QdqDialect:
+        """The form of the pairs that this recipe writes for a target's dialect."""
+        changes = dict(VARIANTS.get(self.form, {}))
+        if self.form == "16-bit" and wanted.symmetric:
+            changes["activations"] = "int16"
+        return replace(wanted, **changes)  # type: ignore[arg-type]  # fields of the dialect
+
+    def name(self, wanted: QdqDialect) -> str:
         """``core:mse-u8-perchannel+bias``."""
-        parts = [f"core:{self.method}-{scheme(dialect)}", self.base]
+        first = self.form if self.form in OTHERS else self.method
+        parts = [f"core:{first}-{scheme(self.dialect(wanted))}", self.base]
         parts += ["bias" if self.corrected else "", self.kept]
         return "+".join(p for p in parts if p)
 
@@ -71,11 +103,13 @@ class Traits:
         depthwise: it has depthwise convolutions.
         equalise: convolutions follow one another.
         smooth: normalisation feeds matrix products.
+        products: most of what can be quantised is matrix products.
     """
 
     depthwise: bool = False
     equalise: bool = False
     smooth: bool = False
+    products: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,11 +133,32 @@ STAGES = (
     Stage("weighted ranges"),
     Stage("equalisation"),
     Stage("depthwise in float"),
+    Stage("other forms"),
 )
 
 
+#: The backends' own quantizers are tried before this stage, while nothing is close. (What a target
+#: makes of its own calibration is built and judged on the target in any case.)
+VENDORS_BEFORE = STAGES[2]
+
+
+def named(name: str) -> Recipe:
+    """The recipe of a name that a user typed.
+
+    Raises:
+        ValueError: it is none of :data:`NAMES`.
+    """
+    if name in OTHERS:
+        return Recipe("", form=name)
+    if name in VARIANTS:
+        return Recipe("minmax", form=name)
+    if name not in NAMES:
+        raise ValueError(f"{name!r} is not one of {', '.join(NAMES)}")
+    return Recipe(name)
+
+
 def recipes(
-    stage: Stage, ranking: Sequence[Recipe], traits: Traits, methods: Sequence[str] = PLAIN
+    stage: Stage, ranking: Sequence[Recipe], traits: Traits, first: Sequence[Recipe] = ()
 ) -> tuple[Recipe, ...]:
     """What a stage tries.
 
@@ -111,14 +166,17 @@ def recipes(
         stage: of :data:`STAGES`.
         ranking: the core's recipes that gave a score, the closest first.
         traits: of the graph.
-        methods: of the first stage.
+        first: of the first stage; empty: :data:`seatrial.quantize.schemes.PLAIN`.
     """
     if stage is STAGES[0]:
-        return tuple(Recipe(m) for m in methods)
-    if not ranking:
+        return tuple(first) or tuple(Recipe(m) for m in PLAIN)
+    bases = tuple(b for b in ranking if b.form not in OTHERS)[:BASES]
+    found: list[Recipe] = []
+    if stage is STAGES[5]:
+        found = [named(name) for name in OTHERS] if traits.products and ranking else []
+    elif not bases:
         return ()
-    bases = tuple(ranking[:BASES])
-    if stage is STAGES[1]:
+    elif stage is STAGES[1]:
         found = [replace(b, corrected=True) for b in bases]
     elif stage is STAGES[2]:
         found = [Recipe(WEIGHTED, corrected=True)]
@@ -127,5 +185,5 @@ def recipes(
         found = [Recipe(bases[0].method, base=kind, corrected=True) for kind in kinds]
     else:
         found = [replace(b, corrected=True, kept=DEPTHWISE_FLOAT) for b in bases]
-        found = found if traits.depthwise else []
+        found *= traits.depthwise
     return tuple(r for r in dict.fromkeys(found) if r not in ranking)

@@ -64,25 +64,32 @@ def _form(row: Data) -> str:
 
 
 def candidates(data: Data, limit: int = 8) -> Sheet:
-    """The bake-off on held-out samples; the chosen one first."""
-    ordered = sorted(data["candidates"], key=lambda c: not c["chosen"])
+    """The bake-off on held-out samples: the chosen ones first, then the closest."""
+    ordered = sorted(data["candidates"], key=_closeness)
     rows: list[tuple[str, ...]] = []
     for row in ordered[:limit]:
         scores = row["scores"]
         why = f"{row['fault']['kind']}: {row['fault']['reason']}" if row["fault"] else row["reason"]
         rows.append(
             (
-                safe(row["name"], NAME),
-                "chosen" if row["chosen"] else "",
+                safe(row["name"], NAME) + (" *" if row["chosen"] else ""),
                 nr.points(scores["agreement"]),
-                nr.DASH if scores["cosine"] is None else f"{scores['cosine']:.4f}",
+                nr.DASH if scores["kl"] is None else f"{scores['kl']:.4f}",
                 nr.significant(scores["sqnr_db"]),
                 nr.count(row["n"]),
                 safe(why, 90),
             )
         )
-    heads = "candidate|| >agreement %| >cosine| >SQNR dB| ?>n| ?why"
+    heads = "candidate (* chosen)| >agree %| >KL| >SQNR dB| ?>n| ?why"
     return Sheet("INT8 candidates", columns(heads), rows, more(len(ordered), limit, "candidates"))
+
+
+def _closeness(row: Data) -> tuple[bool, int, float]:
+    """Chosen; then by KL, or by noise where outputs are no class scores; unscored ones last."""
+    scores = row["scores"]
+    figures = (scores["kl"], None if scores["sqnr_db"] is None else -scores["sqnr_db"])
+    figure = next((f for f in figures if f is not None), None)
+    return not row["chosen"], -int(row["n"]), float("inf") if figure is None else float(figure)
 
 
 def layouts(data: Data) -> Sheet:

@@ -80,7 +80,11 @@ class Tables:
         self.known: dict[tuple[str, ...], Made | r.Ref] = {}
         facts = trial.model.facts
         self.depthwise = depthwise(facts)
-        self.traits = plan.Traits(depthwise=bool(self.depthwise))
+        counts = facts.quantizable
+        products = counts.get("MatMul", 0) + counts.get("Gemm", 0)
+        self.traits = plan.Traits(
+            depthwise=bool(self.depthwise), products=2 * products > sum(counts.values())
+        )
 
     def get(self, store: r.Ref, method: str = "") -> Made | r.Ref:
         """The calibration table that a method needs over a store, or why there is none."""
@@ -139,14 +143,16 @@ class Tables:
         more_float: tuple[str, ...] = (),
     ) -> InsertRequest | Made:
         """What to ask of the insertion, or why it cannot be asked."""
-        table = self.get(store, one.method)
+        form = one.form if one.form in plan.OTHERS else ""
+        table = None if form else self.get(store, one.method)
         if isinstance(table, Made):
             return table
         kept = self.depthwise if one.kept else ()
         return InsertRequest(
             model=self.trial.model.ref,
             ranges=table,
-            dialect=dialect,
+            dialect=one.dialect(dialect),
+            form=form,
             method="mse" if one.method == plan.WEIGHTED else one.method,
             keep_float=tuple(dict.fromkeys((*kept, *more_float))),
         )

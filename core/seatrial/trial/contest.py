@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from seatrial import results as r
 from seatrial.quantize import bakeoff, recipe
-from seatrial.quantize.schemes import PLAIN
 from seatrial.quantize.types import Entrant, Finish, RaceRequest
 from seatrial.recovery import plan
 from seatrial.trial.candidates import Candidate, Made, Tables
@@ -46,29 +45,28 @@ class Contest:
         self,
         vendors: Sequence[Candidate],
         *,
-        methods: Sequence[str] = (),
+        first: Sequence[plan.Recipe] = (),
         elders: Sequence[plan.Recipe] = (),
     ) -> None:
         """Go through the plan.
 
         Args:
             vendors: candidates of the backends' own quantizers, in order of promise.
-            methods: how ranges are chosen in the first stage; empty: the plan's choice.
+            first: the recipes of the first stage; empty: the plan's choice.
             elders: the closest recipes of a dialect that differs in its biases only: they are
                 tried first, and the stages only if none of them is close here.
         """
         if elders:
             self._enter(elders)
-            self._vendors(vendors)
-            if not self._far(plan.Stage("")):
-                return
         for stage in plan.STAGES:
+            if stage is plan.STAGES[0] and elders:
+                continue
+            if stage is plan.VENDORS_BEFORE:
+                self._vendors(vendors)
             if stage is not plan.STAGES[0] and not self._far(stage):
                 continue
-            wanted = plan.recipes(stage, self.ranking(), self.tables.traits, methods or PLAIN)
+            wanted = plan.recipes(stage, self.ranking(), self.tables.traits, first)
             self._enter([w for w in wanted if w not in self._entered()])
-            if stage is plan.STAGES[0] and not elders:
-                self._vendors(vendors)
 
     def ranking(self) -> list[plan.Recipe]:
         """The core's recipes that can be used, the closest first."""
@@ -111,19 +109,15 @@ class Contest:
         self._make([c for c in new if c not in simple])
 
     def _vendors(self, vendors: Sequence[Candidate]) -> None:
-        """The first recipe of each quantizer; its others only where nothing is close."""
-        first = [
-            v for k, v in enumerate(vendors) if v.source not in {x.source for x in vendors[:k]}
-        ]
-        self.candidates += first
-        self._make(first)
-        others = [v for v in vendors if v not in first]
-        self.candidates += others
-        if self._far(plan.Stage("")):
-            self._make(others)
-            return
-        for candidate in others:
-            candidate.reason = "not tried: another is close enough to the float model"
+        """The first recipe of each quantizer where nothing is close, then the others."""
+        first = list({v.source: v for v in reversed(vendors)}.values())[::-1]
+        for part in (first, [v for v in vendors if v not in first]):
+            self.candidates += part
+            if self._far(plan.VENDORS_BEFORE) or not self.ranking():
+                self._make(part)
+                continue
+            for candidate in part:
+                candidate.reason = "not tried: another is close enough to the float model"
 
     def _make(self, candidates: Sequence[Candidate]) -> None:
         """Make each in children of its own, then score all in one."""
@@ -195,7 +189,7 @@ class Contest:
         if made is None:
             return
         ref = self.tables.take(made.artifact, out) if made.artifact is not None else None
-        table = self.tables.get(self.data.fit, candidate.method)
+        table = self.tables.get(self.data.fit, candidate.method) if candidate.method else None
         candidate.made = Made(
             ref,
             method=made.method,
@@ -224,7 +218,13 @@ def settle(candidates: Sequence[Candidate]) -> tuple[Candidate | None, str]:
     Returns:
         The winner, and why there is none.
     """
-    choice = bakeoff.choose([c.entry() for c in candidates])
+    fewer = [c for c in candidates if c.recipe is not None and c.recipe.form in plan.FEWER]
+    full = [c for c in candidates if c not in fewer]
+    usable = recipe.closest(c.entry() for c in full)
+    enough = bool(usable) and not recipe.calls_for_structure(c.entry() for c in full)
+    choice = bakeoff.choose([c.entry() for c in (full if enough else candidates)])
+    for candidate in fewer if enough else ():
+        candidate.reason = "computes less in INT8, and another is close enough"
     for candidate in candidates:
         candidate.reason = choice.reasons.get(candidate.name, candidate.reason)
         candidate.chosen = candidate.name == choice.name

@@ -105,7 +105,7 @@ def bake_off(
     data: Split,
     *,
     vendors: bool = True,
-    methods: Sequence[str] = (),
+    first: Sequence[plan.Recipe] = (),
 ) -> dict[r.QdqDialect, Portable]:
     """Make and judge candidates for every dialect that the targets want.
 
@@ -114,7 +114,7 @@ def bake_off(
         targets: usable targets.
         data: the calibration data.
         vendors: also ask the quantizers that backends bring.
-        methods: how ranges are chosen; empty: :data:`seatrial.quantize.schemes.PLAIN`.
+        first: what the core tries first; empty: as planned.
 
     Returns:
         One entry per dialect; an entry without ``chosen`` says why.
@@ -138,8 +138,8 @@ def bake_off(
         family = dataclasses.replace(dialect, bias="")
         contest.run(
             _vendor_candidates(trial, states) if vendors else [],
-            methods=methods,
-            elders=elders.get(family, [])[: plan.BASES],
+            first=first,
+            elders=elders.get(family, [])[:1],
         )
         elders.setdefault(family, contest.ranking())
         found[dialect] = _settle(trial, Portable(dialect, contest.candidates), data)
@@ -201,7 +201,7 @@ def _settle(trial: Trial, portable: Portable, data: Split) -> Portable:
         if again.ref is not None:
             # The row names the model that goes forward; its scores are of the one made on less.
             portable.chosen = winner.made = again
-            winner.reason += "; made again on all calibration samples"
+            winner.reason += "; made again on all samples"
     return portable
 
 

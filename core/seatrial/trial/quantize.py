@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from seatrial import data as data_room
@@ -11,6 +12,7 @@ from seatrial import intake, registry
 from seatrial.errors import UserError
 from seatrial.options import Progress, QuantizeOptions
 from seatrial.quantize.advice import advise
+from seatrial.recovery import plan
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
 from seatrial.trial import document, evidence, quantise, recover, shapes
@@ -34,12 +36,16 @@ def quantize(options: QuantizeOptions, progress: Progress) -> Report:
     """
     overrides = {"data.calibration.source": options.calibration or None, "run.seed": options.seed}
     config = configured(options.config, overrides)
+    try:
+        first = [plan.named(name) for name in options.methods]
+    except ValueError as error:
+        raise UserError("--methods", str(error)) from None
     with tempfile.TemporaryDirectory(prefix="seatrial-quantize-") as folder:
         trial = Trial("quantize", Path(folder), jobs=options.jobs, config=config, progress=progress)
         trial.seed = config.run.seed
         found = Evidence(options=options, config=config, sla=config.sla.with_defaults())
         with trial:
-            portable = _make(trial, found, options)
+            portable = _make(trial, found, options, first)
             if portable.chosen is not None and portable.chosen.ref is not None:
                 files = delivered(trial.workspace.path(portable.chosen.ref), Path(options.out))
             else:
@@ -47,7 +53,9 @@ def quantize(options: QuantizeOptions, progress: Progress) -> Report:
             return _report(trial, found, options, files)
 
 
-def _make(trial: Trial, found: Evidence, options: QuantizeOptions) -> quantise.Portable:
+def _make(
+    trial: Trial, found: Evidence, options: QuantizeOptions, first: Sequence[plan.Recipe]
+) -> quantise.Portable:
     with trial.stage("intake", 1, STAGES):
         trial.admitted = intake.admit(Path(options.model), trial.workspace)
         found.advice = advise(trial.model.facts)
@@ -77,7 +85,9 @@ def _make(trial: Trial, found: Evidence, options: QuantizeOptions) -> quantise.P
     with trial.stage("INT8", 4, STAGES):
         groups = Samples(trial.workspace.path(loaded.ref)).groups
         found.split = quantise.split(trial, loaded.ref, groups)
-        found.portables = quantise.bake_off(trial, trial.usable, found.split)
+        found.portables = quantise.bake_off(
+            trial, trial.usable, found.split, vendors=not first, first=first
+        )
         recover.run(trial, found)
     if not found.portables:
         raise UserError("-b", "no usable target takes a Q/DQ model", advice="seatrial backends")

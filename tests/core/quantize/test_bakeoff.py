@@ -37,7 +37,7 @@ def test_the_smallest_loss_wins() -> None:
     choice = choose([Entry("a", classifier(*[0.5] * 20)), Entry("b", classifier(*[0.1] * 20))])
     assert (choice.name, choice.rule) == ("b", "kl")
     assert "0.1" in choice.reason
-    assert choice.reasons["a"] == "KL 0.5 against 0.1 of b"
+    assert choice.reasons["a"] == "5 times the chosen one's KL"
 
 
 def test_a_tie_within_noise_goes_to_the_first() -> None:

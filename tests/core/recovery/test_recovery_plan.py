@@ -4,7 +4,16 @@ import pytest
 
 from seatrial.quantize.recipe import KL_FINE
 from seatrial.quantize.schemes import PLAIN
-from seatrial.recovery.plan import KL_EXACT, STAGES, WEIGHTED, Recipe, Traits, recipes
+from seatrial.recovery.plan import (
+    KL_EXACT,
+    NAMES,
+    STAGES,
+    WEIGHTED,
+    Recipe,
+    Traits,
+    named,
+    recipes,
+)
 from seatrial.results import QdqDialect
 
 RANKING = [Recipe("mse"), Recipe("minmax"), Recipe("percentile-99.99")]
@@ -18,13 +27,13 @@ def test_the_first_stage_is_always_tried_and_the_later_ones_ask_for_more() -> No
 
 def test_every_stage_builds_on_the_closest() -> None:
     assert [r.method for r in recipes(STAGES[0], [], Traits())] == list(PLAIN)
-    assert recipes(STAGES[0], [], Traits(), ["entropy"]) == (Recipe("entropy"),)
+    assert recipes(STAGES[0], [], Traits(), [Recipe("entropy")]) == (Recipe("entropy"),)
     assert recipes(STAGES[1], RANKING, Traits()) == (
         Recipe("mse", corrected=True),
         Recipe("minmax", corrected=True),
     )
     assert recipes(STAGES[2], RANKING, Traits()) == (Recipe(WEIGHTED, corrected=True),)
-    kept = recipes(STAGES[-1], RANKING, Traits(depthwise=True))
+    kept = recipes(STAGES[4], RANKING, Traits(depthwise=True))
     assert [r.method for r in kept] == ["mse", "minmax"]
     assert all(r.kept and r.corrected for r in kept)
 
@@ -48,3 +57,21 @@ def test_names_say_everything() -> None:
     expected = "core:weighted-mse-u8-perchannel+equalised+bias+depthwise-float"
     assert recipe.name(QdqDialect()) == expected
     assert Recipe("minmax").name(QdqDialect()) == "core:minmax-u8-perchannel"
+
+
+def test_every_name_that_can_be_typed_gives_a_recipe_of_its_own() -> None:
+    names = {named(n).name(QdqDialect()) for n in NAMES}
+    assert len(names) == len(NAMES)
+    assert "core:minmax-u16-perchannel-floatbias" in names
+    assert "core:dynamic-u8-perchannel" in names
+    symmetric = QdqDialect(activations="int8", symmetric=True)
+    assert named("16-bit").dialect(symmetric).activations == "int16"
+    with pytest.raises(ValueError, match="magic"):
+        named("magic")
+
+
+def test_other_forms_are_for_products_and_are_not_corrected() -> None:
+    products = Traits(products=True)
+    assert [r.form for r in recipes(STAGES[5], RANKING, products)] == ["dynamic", "weight-only"]
+    assert recipes(STAGES[5], RANKING, Traits()) == ()
+    assert recipes(STAGES[1], [named("dynamic")], products) == ()
