@@ -9,7 +9,6 @@ ranges                always                                    one pass over th
 bias                  0.002                                     about three inferences of 48 samples
 backends' quantizers  0.02                                      two to five calibrations each
 weighted ranges       0.02, with bias correction                the same, and a pass over 32 samples
-equalised, smoothed   0.02, with bias correction                the same, and a calibration
 structure             0.02, with bias correction                the same; these nodes gain no speed
 other forms           0.02, where matrix products prevail       nothing; little or no speed to gain
 ====================  ========================================  ===================================
@@ -68,14 +67,12 @@ class Recipe:
 
     Attributes:
         method: how ranges are chosen; :data:`WEIGHTED` or one of the calibration's methods.
-        base: ``equalised``, ``smoothed``, or ``""``: the model as it is.
         corrected: with bias correction.
         kept: ``depthwise-float`` or ``""``.
         form: one of :data:`VARIANTS` or :data:`OTHERS`; ``""``: the dialect as it is.
     """
 
     method: str
-    base: str = ""
     corrected: bool = False
     kept: str = ""
     form: str = ""
@@ -90,7 +87,7 @@ class Recipe:
     def name(self, wanted: QdqDialect) -> str:
         """``core:mse-u8-perchannel+bias``."""
         first = self.form if self.form in OTHERS else self.method
-        parts = [f"core:{first}-{scheme(self.dialect(wanted))}", self.base]
+        parts = [f"core:{first}-{scheme(self.dialect(wanted))}"]
         parts += ["bias" if self.corrected else "", self.kept]
         return "+".join(p for p in parts if p)
 
@@ -101,14 +98,10 @@ class Traits:
 
     Attributes:
         depthwise: it has depthwise convolutions.
-        equalise: convolutions follow one another.
-        smooth: normalisation feeds matrix products.
         products: most of what can be quantised is matrix products.
     """
 
     depthwise: bool = False
-    equalise: bool = False
-    smooth: bool = False
     products: bool = False
 
 
@@ -131,7 +124,6 @@ STAGES = (
     Stage("ranges", -1.0, -1.0),
     Stage("bias correction", KL_EXACT, ERROR_EXACT),
     Stage("weighted ranges"),
-    Stage("equalisation"),
     Stage("depthwise in float"),
     Stage("other forms"),
 )
@@ -172,7 +164,7 @@ def recipes(
         return tuple(first) or tuple(Recipe(m) for m in PLAIN)
     bases = tuple(b for b in ranking if b.form not in OTHERS)[:BASES]
     found: list[Recipe] = []
-    if stage is STAGES[5]:
+    if stage is STAGES[4]:
         found = [named(name) for name in OTHERS] if traits.products and ranking else []
     elif not bases:
         return ()
@@ -180,9 +172,6 @@ def recipes(
         found = [replace(b, corrected=True) for b in bases]
     elif stage is STAGES[2]:
         found = [Recipe(WEIGHTED, corrected=True)]
-    elif stage is STAGES[3]:
-        kinds = ["equalised"] * traits.equalise + ["smoothed"] * traits.smooth
-        found = [Recipe(bases[0].method, base=kind, corrected=True) for kind in kinds]
     else:
         found = [replace(b, corrected=True, kept=DEPTHWISE_FLOAT) for b in bases]
         found *= traits.depthwise

@@ -77,36 +77,3 @@ class Corrected:
     skipped: int
     samples: int
     shift: float
-
-
-@record
-class TransformRequest:
-    """Ask for a float model that computes the same and quantises better.
-
-    Attributes:
-        model: the float model.
-        samples: a sample store, where the transformation looks at activations.
-        indices: the samples to use; empty: the first :data:`WEIGH_MOST` spread over all.
-        strength: how much of the spread moves from activations to weights (smoothing only).
-    """
-
-    model: Ref
-    samples: Ref
-    indices: tuple[int, ...] = ()
-    strength: float = 0.5
-
-
-@record
-class Transformed:
-    """The model (format ``onnx``), or why there is none.
-
-    Attributes:
-        pairs: how many places of the graph were changed.
-        error: largest difference of an output, as a fraction of its magnitude.
-        reason: why ``artifact`` is ``None``.
-    """
-
-    artifact: Artifact | None
-    pairs: int = 0
-    error: float = 0.0
-    reason: str = ""

@@ -228,7 +228,7 @@ def _without_training(work: Work) -> None:
 def _plain(candidate: Candidate) -> bool:
     """Whether nothing but the choice of ranges makes a candidate: training starts from ranges."""
     one = candidate.recipe
-    return one is not None and not (one.base or one.kept or one.corrected)
+    return one is not None and not (one.form or one.kept or one.corrected)
 
 
 def _train(work: Work) -> None:

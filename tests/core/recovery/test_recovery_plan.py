@@ -33,7 +33,7 @@ def test_every_stage_builds_on_the_closest() -> None:
         Recipe("minmax", corrected=True),
     )
     assert recipes(STAGES[2], RANKING, Traits()) == (Recipe(WEIGHTED, corrected=True),)
-    kept = recipes(STAGES[4], RANKING, Traits(depthwise=True))
+    kept = recipes(STAGES[3], RANKING, Traits(depthwise=True))
     assert [r.method for r in kept] == ["mse", "minmax"]
     assert all(r.kept and r.corrected for r in kept)
 
@@ -41,7 +41,7 @@ def test_every_stage_builds_on_the_closest() -> None:
 @pytest.mark.parametrize("stage", STAGES[1:])
 def test_nothing_is_tried_on_nothing_or_twice(stage: object) -> None:
     assert isinstance(stage, type(STAGES[0]))
-    traits = Traits(depthwise=True, equalise=True, smooth=True)
+    traits = Traits(depthwise=True, products=True)
     assert recipes(stage, [], traits) == ()
     first = recipes(stage, RANKING, traits)
     assert not set(recipes(stage, [*RANKING, *first], traits)) & set(first)
@@ -49,12 +49,11 @@ def test_nothing_is_tried_on_nothing_or_twice(stage: object) -> None:
 
 def test_what_the_graph_does_not_have_is_not_tried() -> None:
     assert recipes(STAGES[3], RANKING, Traits()) == ()
-    assert recipes(STAGES[4], RANKING, Traits()) == ()
 
 
 def test_names_say_everything() -> None:
-    recipe = Recipe(WEIGHTED, base="equalised", corrected=True, kept="depthwise-float")
-    expected = "core:weighted-mse-u8-perchannel+equalised+bias+depthwise-float"
+    recipe = Recipe(WEIGHTED, corrected=True, kept="depthwise-float")
+    expected = "core:weighted-mse-u8-perchannel+bias+depthwise-float"
     assert recipe.name(QdqDialect()) == expected
     assert Recipe("minmax").name(QdqDialect()) == "core:minmax-u8-perchannel"
 
@@ -72,6 +71,6 @@ def test_every_name_that_can_be_typed_gives_a_recipe_of_its_own() -> None:
 
 def test_other_forms_are_for_products_and_are_not_corrected() -> None:
     products = Traits(products=True)
-    assert [r.form for r in recipes(STAGES[5], RANKING, products)] == ["dynamic", "weight-only"]
-    assert recipes(STAGES[5], RANKING, Traits()) == ()
+    assert [r.form for r in recipes(STAGES[4], RANKING, products)] == ["dynamic", "weight-only"]
+    assert recipes(STAGES[4], RANKING, Traits()) == ()
     assert recipes(STAGES[1], [named("dynamic")], products) == ()
