@@ -21,6 +21,9 @@ PICTURES, ELEMENTS = 64, 20_000
 #: Values agree within this share of the whole range.
 CLOSE = 0.004
 
+#: The answer for values that are certainly no pixels through one formula: there are too many.
+MIXED: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 #: Usual preparations: what 0 and 255 become, per channel, and how to say it.
 USUAL: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -59,7 +62,10 @@ _AGAIN: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 
 def ends(samples: Samples, name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """What 0 and 255 are fed as, per channel; ``None`` where the values do not tell."""
+    """What 0 and 255 are fed as, per channel.
+
+    ``None`` where the values do not tell, :data:`MIXED` where they are no pixels.
+    """
     import numpy as np
 
     step = max(1, -(-samples.count // PICTURES))
@@ -77,7 +83,8 @@ def ends(samples: Samples, name: str) -> tuple[tuple[float, ...], tuple[float, .
         for c in range(flat.shape[1]):
             seen[c] = np.union1d(seen[c], flat[:, c])
             if len(seen[c]) > 4096:
-                return None
+                samples.forget()
+                return MIXED
     samples.forget()
     found = [_ends(np.asarray(values, np.float64)) for values in seen]
     if not found or any(f is None for f in found):
@@ -143,18 +150,17 @@ def scales(calibration: Samples, test: Samples | None) -> tuple[list[Scale], lis
     for name in calibration.names:
         own = ends(calibration, name)
         other = ends(test, name) if test is not None else None
-        if own is None and other is None:
-            continue
-        if own is None or (other is None and test is not None):
-            which = ("calibration", "test") if own is None else ("test", "calibration")
+        if (own == MIXED) != (other == MIXED) and own is not None and other is not None:
+            which = ("calibration", "test") if own == MIXED else ("test", "calibration")
             text = (
                 f"{name}: {which[1]} values are pixels through one formula, {which[0]} values are "
                 "not (another scale per sample, or changed after it was applied)"
             )
             advice = "prepare both sets by the same code; without augmentation"
             found.append(finding("scale", YELLOW, text, tensors=[name], advice=advice))
-            if own is None:
-                continue
+        if own is None or own == MIXED:
+            continue
+        other = None if other == MIXED else other
         known, twice = name_of(*own)
         rows.append(
             Scale(
