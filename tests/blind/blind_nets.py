@@ -10,12 +10,15 @@ form). The result behaves as a small trained net does: activations of sane range
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+from blind_pictures import CLASSES, LIGHTS, scene
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -43,7 +46,7 @@ class Net:
     classes: int
     rng: np.random.Generator
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    weights: dict[str, NDArray[Any]] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
     features: str = ""
 
@@ -52,7 +55,7 @@ class Net:
         self.nodes.append(helper.make_node(op, list(inputs), [f"{name}_out"], name, **attributes))
         return f"{name}_out"
 
-    def const(self, name: str, value: NDArray[np.generic]) -> str:
+    def const(self, name: str, value: NDArray[Any]) -> str:
         """Add an initialiser and return its name."""
         self.weights[name] = value
         return name
@@ -112,7 +115,7 @@ class Net:
         return data
 
 
-def run(model: bytes, feeds: Mapping[str, NDArray[np.generic]], *, literal: bool = False) -> Floats:
+def run(model: bytes, feeds: Mapping[str, NDArray[Any]], *, literal: bool = False) -> Floats:
     """First output of a model on CPU, one thread; `literal` turns graph optimisation off."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -234,10 +237,20 @@ def _head(net: Net, samples: Floats, labels: NDArray[np.int64]) -> None:
     centre, spread = features.mean(0), features.std(0) + 1e-6
     z = (features - centre) / spread
     target = np.eye(net.classes)[labels] - 1 / net.classes
-    ridge = 0.01 * len(z)
+    ridge = 0.05 * len(z)
     w = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ target) * 10 / spread[:, None]
     b = -centre @ w + 10 * target.mean(0)
     net.const("head.weight", w.astype(np.float32))
     net.const("head.bias", b.astype(np.float32))
     inputs = [net.features, "head.weight", "head.bias"]
     net.nodes.append(helper.make_node("Gemm", inputs, [OUTPUT], "head"))
+
+
+@functools.cache
+def drawn(seed: int, count: int) -> tuple[Floats, tuple[int, ...]]:
+    """Pictures of all classes and lights as the nets take them: N x 3 x 48 x 48, and labels."""
+    rng = np.random.default_rng(seed)
+    labels = tuple(i % len(CLASSES) for i in range(count))
+    frames = [scene(rng, label, LIGHTS[i // 6 % 4], SIZE) for i, label in enumerate(labels)]
+    x = np.stack(frames).astype(np.float32).transpose(0, 3, 1, 2) / np.float32(255)
+    return np.ascontiguousarray(x), labels
