@@ -12,6 +12,7 @@ from seatrial import results as r
 from seatrial.calibration.types import SAMPLED, RangesRequest
 from seatrial.errors import UserError
 from seatrial.intake import depthwise
+from seatrial.jobs.carry import user_cache
 from seatrial.quantize import bakeoff
 from seatrial.quantize.types import InsertRequest, Score
 from seatrial.recovery import plan
@@ -101,7 +102,11 @@ class Tables:
     def _collect(self, store: r.Ref) -> Made | r.Ref:
         trial = self.trial
         request = RangesRequest(
-            model=trial.model.ref, samples=store, statistics=SAMPLED, seed=trial.seed
+            model=trial.model.ref,
+            samples=store,
+            statistics=SAMPLED,
+            seed=trial.seed,
+            checkpoints=str(user_cache() / "calibration"),
         )
         return self._task("seatrial.calibration.child:ranges", request, [request.model, store])
 
