@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # pytest-xdist: one worker per core, but never so many that latency rounds starve.
 WORKERS ?= 2
 
-.PHONY: demo test zoo kit lint type bench docs format clean
+.PHONY: demo test test-long zoo kit lint type bench docs format clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Lists in full of which `make test` takes a part.
+test-long: $(STAMP)
+	SEATRIAL_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long --timeout 1200
 
 # Every sabotaged and sound module of the export zoo; `make test` tries every fourth.
 zoo: $(STAMP)

@@ -1,5 +1,7 @@
 """What every test may rely on: an environment that does not depend on who runs it."""
 
+import os
+
 import pytest
 
 #: The coverage tables of the conformance kit; it prints nothing where no suite ran.
@@ -11,3 +13,13 @@ def plain_terminal(monkeypatch):
     """Widths and colours are those of a pipe, unless a test says otherwise."""
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "SEATRIAL_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave the long tests to `make test-long`."""
+    if os.environ.get("SEATRIAL_LONG"):
+        return
+    left = [item for item in items if item.get_closest_marker("long")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
