@@ -105,10 +105,9 @@ def _apart(setup: Setup) -> Ready:
     done = subprocess.run([sys.executable, "-I", "-c", PROGRAM, str(task)], check=False)
     if done.returncode == -9:
         raise MemoryError("the set-up of the calibration was killed, probably for its memory")
-    try:
-        answer = json.loads((folder / ANSWER).read_text("utf-8"))
-    except (OSError, ValueError):
-        raise RuntimeError(f"the set-up ended with status {done.returncode}") from None
+    if done.returncode:
+        raise RuntimeError(f"the set-up ended with status {done.returncode}")
+    answer = json.loads((folder / ANSWER).read_text("utf-8"))
     if "refused" in answer:
         subject, reason, place, advice = answer["refused"]
         raise UserError(subject, reason, place=place, advice=advice)

@@ -151,7 +151,8 @@ def test_the_set_up_apart_gives_what_it_gives_here(
     refused = dataclasses.replace(setup("old"), model=str(tmp_path / "old.onnx"))
     old = onnx.ModelProto()
     old.CopyFrom(onnx.load(job.path(request_.model)))
-    old.opset_import[0].version = 3
+    old.opset_import[0].version = 9
+    old.graph.node[1].op_type = "Unheard"  # no converter knows it
     onnx.save_model(old, tmp_path / "old.onnx")
     with pytest.raises(UserError, match="opset"):
         ready._apart(refused)
