@@ -50,7 +50,8 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         action="append",
         default=[],
         metavar="RECIPE",
-        help="change the graph: opset:N, static, fold, decompose:OP,OP; kept only if proven equal",
+        help="change the graph: opset:N, static, fold, plain:OP,OP, fuse:OP,OP, decompose:OP,OP; "
+        "kept only if proven equal",
     )
     parser.add_argument("--seed", metavar="N", help="of everything random (default 0)")
     flags.targets(parser)

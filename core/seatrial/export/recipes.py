@@ -4,8 +4,12 @@
 ``opset:N``            convert to opset N, up or down
 ``static``             fix every free size to what the samples have, then fold what became constant
 ``fold``               fold constants and remove what nothing reads
-``decompose:OP,OP``    replace operators by the standard's own definition of them (HardSwish,
-                       GroupNormalization, LayerNormalization, Gelu, Mish ...)
+``plain:OP,OP``        write operators out in simple ones, with constant sizes: HardSwish and
+                       HardSigmoid, GroupNormalization, LayerNormalization, Attention and the
+                       fused ``com.microsoft`` attentions
+``fuse:OP,OP``         the way back: what is written out becomes HardSwish, GroupNormalization or
+                       LayerNormalization
+``decompose:OP,OP``    replace operators by the standard's own definition of them (Gelu, Mish ...)
 =====================  ===========================================================================
 
 A module's fused attention is no recipe: ``nn.MultiheadAttention``'s fast path is always off while
@@ -27,6 +31,16 @@ from seatrial.results import Artifact, Fault, Ref
 if TYPE_CHECKING:
     from seatrial.export.stage import Stage
 
+#: Operators that ``plain`` writes out.
+PLAIN = frozenset(
+    (
+        *("HardSwish", "HardSigmoid", "GroupNormalization", "LayerNormalization"),
+        *("Attention", "MultiHeadAttention"),
+    )
+)
+#: Operators that ``fuse`` gives, with the opset that each needs. GroupNormalization has been there
+#: since 18, but with one factor per group; one per channel, as everybody trains, came with 21.
+FUSED = {"HardSwish": 14, "LayerNormalization": 17, "GroupNormalization": 21}
 #: Operators that the standard itself defines by simpler ones: ``decompose`` replaces them.
 DECOMPOSABLE = frozenset(
     (
@@ -46,12 +60,14 @@ FOLDING = frozenset(
 
 def known(op_type: str) -> str:
     """The recipe that may make a target take a model with this operator, or ``""``."""
+    if op_type in PLAIN:
+        return f"plain:{op_type}"
     if op_type in DECOMPOSABLE:
         return f"decompose:{op_type}"
     return "static" if op_type in FOLDING else ""
 
 
-_FORM = re.compile(r"opset:\d{1,2}|static|fold|decompose:[A-Za-z]\w*(,[A-Za-z]\w*)*")
+_FORM = re.compile(r"opset:\d{1,2}|static|fold|(plain|fuse|decompose):[A-Za-z]\w*(,[A-Za-z]\w*)*")
 
 
 @record
@@ -116,7 +132,7 @@ def check(recipes: tuple[str, ...]) -> tuple[str, ...]:
             raise UserError(
                 "--recipe",
                 f"no recipe {text!r}",
-                advice="opset:N, static, fold or decompose:OP,OP",
+                advice="opset:N, static, fold, plain:OP,OP, fuse:OP,OP or decompose:OP,OP",
             )
     return recipes
 

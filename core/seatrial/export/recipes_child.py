@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from seatrial.export.fuse_child import fuse
+from seatrial.export.plain_child import Refused, write_out
 from seatrial.export.recipes import Changed, RecipeRequest
 from seatrial.hookspecs import Job
 from seatrial.results import Artifact
@@ -42,10 +44,6 @@ def change(request: RecipeRequest, job: Job) -> Changed:
         after=_count(new),
         opset=_opset(new),
     )
-
-
-class Refused(Exception):
-    """The recipe does not apply; the text says why."""
 
 
 def _convert(model: Any, argument: str, request: RecipeRequest) -> Any:
@@ -110,7 +108,22 @@ def _decompose(model: Any, argument: str, request: RecipeRequest) -> Any:
     return new
 
 
-_PASSES = {"opset": _convert, "static": _static, "fold": _fold, "decompose": _decompose}
+def _plain(model: Any, argument: str, request: RecipeRequest) -> Any:
+    return write_out(model, argument.split(","))
+
+
+def _fuse(model: Any, argument: str, request: RecipeRequest) -> Any:
+    return fuse(model, argument.split(","))
+
+
+_PASSES = {
+    "opset": _convert,
+    "static": _static,
+    "fold": _fold,
+    "decompose": _decompose,
+    "plain": _plain,
+    "fuse": _fuse,
+}
 
 
 def _opset(model: Any) -> int:
