@@ -14,6 +14,7 @@ from PIL import Image
 from spoiled_sets import (
     Bench,
     Item,
+    NotApplicableError,
     Spoil,
     SpoiledSet,
     changed,
@@ -212,6 +213,8 @@ def lopsided(seed: int, out: Path, bench: Bench) -> SpoiledSet:
     """One easy class is nearly everything; the test set is balanced."""
     rng = np.random.default_rng(seed)
     labels = np.asarray(bench.calibration.labels)
+    if np.bincount(labels).max() < 20:
+        raise NotApplicableError("lopsided needs at least 20 pictures of some class")
     main = labels == np.bincount(labels).argmax()
     rest = rng.permutation(np.flatnonzero(~main))[: max(1, int(main.sum()) // 20)]
     items = originals(bench.calibration, [int(i) for i in (*np.flatnonzero(main), *rest)])

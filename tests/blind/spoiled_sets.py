@@ -98,6 +98,10 @@ class SpoiledSet:
     partners: tuple[str, ...] = ()
 
 
+class NotApplicableError(ValueError):
+    """This spoil cannot be made of these pictures (one picture per class, for example)."""
+
+
 Spoil = Callable[[int, Path, Bench], SpoiledSet]
 Item = tuple[Path | Bytes, int]
 
