@@ -18,7 +18,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument(
         "model",
         metavar="MODULE:FACTORY",
-        help="or FILE.py:FACTORY, a .pt2 program, a TorchScript archive",
+        help="or FILE.py:FACTORY, a .pt2 program, a TorchScript archive; with --recipe, an .onnx",
     )
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the .onnx to write")
     parser.add_argument("--data", default="", metavar="SRC", help="samples for the parity gate")
@@ -51,7 +51,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         default=[],
         metavar="RECIPE",
         help="change the graph: opset:N, static, fold, plain:OP,OP, fuse:OP,OP, decompose:OP,OP; "
-        "kept only if proven equal",
+        "kept only if proven equal and no target refuses more",
     )
     parser.add_argument("--seed", metavar="N", help="of everything random (default 0)")
     flags.targets(parser)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seatrial.codec import record
 from seatrial.errors import UserError
@@ -102,6 +102,21 @@ class Changed:
 
 
 @record
+class Answer:
+    """What a target says of a model before and after a recipe.
+
+    Attributes:
+        target: whose compiler, or whose table, was asked.
+        before: nodes that it refuses.
+        after: likewise.
+    """
+
+    target: str
+    before: int
+    after: int
+
+
+@record
 class Applied:
     """One recipe as it went.
 
@@ -109,6 +124,7 @@ class Applied:
         model: the changed model; ``None``: nothing was changed, ``reason`` says why.
         equal: it gives what the model before it gave, on all samples.
         worst: largest error over scale between the two; ``None``: could not be compared.
+        targets: those that refuse something of the model before or after.
     """
 
     recipe: str
@@ -119,6 +135,7 @@ class Applied:
     before: int = 0
     after: int = 0
     opset: int = 0
+    targets: tuple[Answer, ...] = ()
 
 
 def check(recipes: tuple[str, ...]) -> tuple[str, ...]:
@@ -166,9 +183,16 @@ def apply(
     changed: Changed | None = outcome.result
     if changed is None or changed.artifact is None:
         reason = changed.reason if changed else str(outcome.fault and outcome.fault.reason)
-        return Applied(recipe=recipe, model=None, equal=False, reason=reason)
+        same = changed.before if changed else 0
+        return Applied(
+            recipe=recipe, model=None, equal=False, reason=reason, before=same, after=same
+        )
     new = stage.runner.adopt(outcome, changed.artifact)
-    facts = {"before": changed.before, "after": changed.after, "opset": changed.opset}
+    facts: dict[str, Any] = {
+        "before": changed.before,
+        "after": changed.after,
+        "opset": changed.opset,
+    }
     indices = tuple(range(count))
     one = reference_outputs(stage, model, samples, indices)
     two = reference_outputs(stage, new, samples, indices)

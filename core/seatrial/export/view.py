@@ -144,6 +144,7 @@ def recipe(a: Applied) -> Row:
         "nodes_before": a.before,
         "nodes_after": a.after,
         "opset": a.opset or None,
+        "targets": [encode(t) for t in a.targets],
     }
 
 
@@ -168,9 +169,9 @@ def _node(node: er.GraphNode, targets: Sequence[TargetState]) -> Row:
     }
 
 
-def reasons(made: Made) -> list[Row]:
+def reasons(gate: str, texts: Sequence[str]) -> list[Row]:
     """Why the gate is what it is, as reasons of the report."""
     from seatrial.report import rows
 
-    level = {er.PASS: "info", er.FAIL: "error"}.get(made.gate, "warning")
-    return [rows.reason(f"export.{made.gate}", text, level=level) for text in made.reasons]
+    level = {er.PASS: "info", er.FAIL: "error"}.get(gate, "warning")
+    return [rows.reason(f"export.{gate}", text, level=level) for text in texts]

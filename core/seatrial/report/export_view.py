@@ -90,7 +90,7 @@ def parity(part: Data) -> sheets.Sheet:
 
 def recipes(part: Data) -> sheets.Sheet:
     """One row per change of the graph."""
-    heads = sheets.columns("recipe|kept|>error of scale|>nodes|>opset|why not")
+    heads = sheets.columns("recipe|kept|>error of scale|>nodes|>opset|nodes refused|why not")
     rows: list[tuple[str, ...]] = [
         (
             safe(a["recipe"], 40),
@@ -98,6 +98,11 @@ def recipes(part: Data) -> sheets.Sheet:
             _small(a["max_rel"]),
             f"{a['nodes_before']} to {a['nodes_after']}",
             str(a["opset"] or "-"),
+            "; ".join(
+                f"{safe(t['target'], sheets.NAME)} {t['before']} to {t['after']}"
+                for t in a["targets"][:MOST]
+            )
+            or "-",
             safe(a["reason"], 160),
         )
         for a in part["recipes"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from seatrial import intake, registry
 from seatrial import results as r
+from seatrial.export import recipes
 from seatrial.options import CheckOptions, Progress
 from seatrial.quantize.types import InsertRequest
 from seatrial.report import Report, new, rows
@@ -137,6 +138,12 @@ def _summary(built: rows.Row) -> str:
 
 def _next(options: CheckOptions, trial: Trial) -> list[str]:
     model = shlex.quote(options.model)
+    found = [f for t in trial.targets for _, f in t.facts.get("findings", ())]
+    names = (recipes.known(f.op_type) for f in found if f.severity == "error")
+    wanted = list(dict.fromkeys(n for n in names if n))
+    if wanted:
+        flags = " ".join(f"--recipe {n}" for n in wanted)
+        return [f"seatrial export {model} -o changed.onnx {flags}"]
     usable = [t for t in trial.usable if t.facts.get("built")]
     if any(t.facts["built"]["verdict"] in ("supported", "partial") for t in usable):
         return [f"seatrial init {model} --data FOLDER_OF_IMAGES"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
+from seatrial.export import recipes
 from seatrial.report import rows
 from seatrial.trial import built
 from seatrial.trial.context import Clock
@@ -108,6 +109,38 @@ def check_int8(
     )
 
 
+def refused(
+    trial: Trial,
+    state: TargetState,
+    model: r.Ref,
+    *,
+    shapes: Mapping[str, tuple[int, ...]],
+    clock: Clock,
+) -> int | None:
+    """How many nodes of any model a target refuses; nothing is kept of it.
+
+    The compiler is asked; where it cannot be, the table. A model that is refused as a whole, or
+    that brings the compiler down, counts as one node.
+
+    Returns:
+        ``None``: neither gave an answer.
+    """
+    request = _request(trial, state, model, "fp32", shapes)
+    if state.usable:
+        outcome = trial.call(
+            state, "seatrial_compile_check", request, [model], timeout_s=_left(clock)
+        )
+        report: r.CompileReport | None = outcome.result
+        if report is None:
+            return 1
+        named = {f.node or f.reason for f in report.findings if f.severity == "error"}
+        return len(named) or int(report.verdict is r.Verdict.UNSUPPORTED)
+    static = _static(trial, state, request, clock)
+    if static is None:
+        return None
+    return sum(c.claim is r.Claim.UNSUPPORTED for c in static.claims)
+
+
 def finish(state: TargetState) -> None:
     """Put the built column together."""
     columns = state.facts.get("columns")
@@ -118,7 +151,16 @@ def finish(state: TargetState) -> None:
 
 
 def _add(state: TargetState, precision: str, findings: Iterable[r.Finding]) -> None:
-    state.facts["findings"] += [(precision, finding) for finding in findings]
+    state.facts["findings"] += [(precision, _advised(finding)) for finding in findings]
+
+
+def _advised(finding: r.Finding) -> r.Finding:
+    """With the recipe that may make the target take the operator, unless the plugin knows more."""
+    name = recipes.known(finding.op_type)
+    if finding.advice or finding.severity != "error" or not name:
+        return finding
+    advice = f"seatrial export MODEL -o changed.onnx --recipe {name}"
+    return dataclasses.replace(finding, advice=advice)
 
 
 def _static(

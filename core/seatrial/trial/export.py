@@ -25,6 +25,7 @@ from seatrial.report import Report, new
 from seatrial.samples import Samples
 from seatrial.trial import compile as compile_stage
 from seatrial.trial import document
+from seatrial.trial import recipes as recipes_stage
 from seatrial.trial.context import Clock, Trial, configured
 from seatrial.trial.evidence import file_row
 from seatrial.trial.machine import environment_row
@@ -70,6 +71,8 @@ def _export(trial: Trial, options: ExportOptions, out: Path) -> Report:
         )
         probe(trial.runner, trial.targets)
         choice = opsets.choose(limits(trial.targets), options.opset or 0)
+    if Path(options.model).suffix.lower() == ".onnx":
+        return _changed(trial, options, out)
     with trial.stage("module", 2, STAGES):
         spec = wanted(trial, options.model, options.weights, trust=options.trust_pickle)
         described = pipeline.describe(trial, spec)
@@ -95,17 +98,25 @@ def _export(trial: Trial, options: ExportOptions, out: Path) -> Report:
             seed=options.seed or 0,
         )
         made = pipeline.make(trial, wish, samples)
-        applied, final = _recipes(trial, options, made)
+        applied, final = recipes_stage.run(
+            trial,
+            options.recipes,
+            made.chosen.model if made.chosen is not None else None,
+            samples,
+            count=made.count,
+            dynamic=bool(wish.dynamic),
+            clock_s=COMPILE_S,
+        )
     with trial.stage("compile", 5, STAGES):
         written = _deliver(trial, final, out)
         if written:
             trial.admitted = intake.admit(out, trial.workspace)
-            _compile(trial, made)
+            _compile(trial, dynamic=bool(wish.dynamic))
     data = new("export", command_line=options.command_line, seed=options.seed or 0)
     data["export"] = view.facts(made, described, trial.targets, options.model)
     data["export"]["recipes"] = [view.recipe(a) for a in applied]
     data["export"]["problems"] += view.suggestions(trial.targets)
-    data["reasons"] = view.reasons(made)
+    data["reasons"] = view.reasons(made.gate, made.reasons)
     data["environment"] = environment_row()
     data["timings"] = trial.timings
     data["targets"] = [document.target_row(t) for t in trial.targets]
@@ -116,6 +127,41 @@ def _export(trial: Trial, options: ExportOptions, out: Path) -> Report:
         data["model"] = document.model_row(trial.admitted)
     data["files"] = [file_row("model", out)] if written else []
     data["next"] = _next(options, made, out)
+    return Report(data)
+
+
+def _changed(trial: Trial, options: ExportOptions, out: Path) -> Report:
+    """Recipes on a model that is ONNX already: no module, so nothing but they are proven."""
+    with trial.stage("model", 2, STAGES):
+        inputs = recipes_stage.admitted(trial, options)
+    with trial.stage("samples", 3, STAGES):
+        loaded, samples = feeds(
+            trial,
+            trial.config,
+            options.data,
+            er.Described(inputs=inputs),
+            shapes=options.shapes,
+            limit=options.samples,
+        )
+    with trial.stage("recipes", 4, STAGES):
+        applied, final = recipes_stage.change(trial, options, samples, COMPILE_S)
+    with trial.stage("compile", 5, STAGES):
+        _deliver(trial, final, out)
+        trial.admitted = intake.admit(out, trial.workspace)
+        _compile(trial, dynamic=recipes_stage.has_free(trial))
+    data = new("export", command_line=options.command_line, seed=options.seed or 0)
+    count = Samples(trial.workspace.path(samples)).count
+    data["export"] = recipes_stage.facts(
+        options.model, applied, count=count, synthetic=loaded is None
+    )
+    data["export"]["problems"] += view.suggestions(trial.targets)
+    data["reasons"] = view.reasons(data["export"]["gate"], data["export"]["reasons"])
+    data["environment"] = environment_row()
+    data["timings"] = trial.timings
+    data["targets"] = [document.target_row(t) for t in trial.targets]
+    data["faults"] = document.fault_rows(trial.targets)
+    data["model"] = document.model_row(trial.model)
+    data["files"] = [file_row("model", out)]
     return Report(data)
 
 
@@ -226,24 +272,6 @@ def dynamic(typed: Sequence[str], described: er.Described) -> dict[str, tuple[in
     return {n: tuple(sorted(a)) for n, a in found.items()}
 
 
-def _recipes(
-    trial: Trial, options: ExportOptions, made: Made
-) -> tuple[list[recipes.Applied], r.Ref | None]:
-    """Apply the recipes in order; one that is not proven equal is left out."""
-    chosen = made.chosen
-    model = chosen.model if chosen is not None else None
-    applied = []
-    for text in options.recipes:
-        if model is None:
-            break
-        trial.progress("recipe", text)
-        shapes = pipeline.input_shapes(Samples(trial.workspace.path(made.samples)))
-        done = recipes.apply(trial, model, text, made.samples, shapes=shapes, count=made.count)
-        model = done.model or model
-        applied.append(done)
-    return applied, model
-
-
 def _deliver(trial: Trial, model: r.Ref | None, out: Path) -> bool:
     """Write the chosen model where the user wants it, also when the gate is red: to look at."""
     if model is None:
@@ -262,11 +290,11 @@ def write(trial: Trial, model: r.Ref, out: Path) -> None:
     shutil.copyfile(source, out)
 
 
-def _compile(trial: Trial, made: Made) -> None:
+def _compile(trial: Trial, *, dynamic: bool) -> None:
     """Ask every usable target about the exported model."""
     shapes = (
         {t.name: tuple(int(d) for d in t.shape) for t in trial.model.facts.inputs}
-        if not made.wish.dynamic
+        if not dynamic
         else {}
     )
     for state in trial.targets:

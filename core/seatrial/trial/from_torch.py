@@ -76,7 +76,7 @@ def model_path(
     found.faults += made.faults
     found.exported = view.facts(made, described, trial.targets, model)
     found.export_gate = made.gate
-    found.export_reasons = view.reasons(made)
+    found.export_reasons = view.reasons(made.gate, made.reasons)
     chosen = made.chosen
     if chosen is None or chosen.model is None:
         return None
