@@ -13,7 +13,7 @@ from typing import Any
 
 from seatrial.audit import classes as classes_
 from seatrial.audit import coverage as coverage_
-from seatrial.audit import feeding, ranges, rules, scale, twins
+from seatrial.audit import feeding, opposite, ranges, rules, scale, twins
 from seatrial.audit.look import Look, look, noise_like
 from seatrial.audit.records import (
     Alternative,
@@ -36,7 +36,7 @@ from seatrial.samples import Samples
 #: Samples of each set that the model sees, at most.
 SEEN_MAX = 1024
 #: Wrong preparations: a set that has one differs from the test set in everything.
-_CAUSES = frozenset({"preprocessing", "interleaved", "scale", "double-normalised"})
+_CAUSES = frozenset({"preprocessing", "interleaved", "scale", "double-normalised", "layout"})
 #: Samples that say something of a distribution, at least.
 ENOUGH = 16
 
@@ -99,6 +99,10 @@ class _Audit:
         with self._check("scale of the values"):
             self.scales, found = scale.scales(self.samples, self.test)
             self.findings += found
+        with self._check("layout and orientation", self.test, "no test set"):
+            if self.test is not None:
+                self.findings += opposite.layout(self.samples, self.test)
+                self.findings += opposite.opposite(self.samples, self.test)
         with self._check("texture and noise"):
             self.findings += _noise(sets.own)
         self._behaviour(sets)

@@ -48,6 +48,7 @@ SOURCES = {
     "padding": _PLAIN,
     "preprocessing": _AS_DEPLOYED,
     "scale": _AS_DEPLOYED,
+    "layout": _AS_DEPLOYED,
     "double-normalised": _AS_DEPLOYED,
     "narrow": _AS_DEPLOYED,
     "interleaved": _AS_DEPLOYED,

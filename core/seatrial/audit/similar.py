@@ -9,6 +9,7 @@ Runs in a child only.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,8 +32,13 @@ AROUND = (0.88, 1.0, 1.14)
 CANDIDATES, COARSE_LEAST = 3, 0.75
 #: Agreement of fine structure from which a pair counts.
 PROVEN = 0.5
-#: How far above chance a single pair is believed.
+#: How far above chance a pair is believed, whatever the set.
 SURE = 1.5
+#: Deviations above unrelated pairs of the same two sets from which it is believed as well, the
+#: least distance from them, and how many such pairs are drawn.
+BEYOND, APART, DRAWN = 7.0, 0.15, 96
+#: Correlation of the pixels themselves, one laid on the other, that such a pair must have too.
+SHADES = 0.9
 #: Chance agreement times the square root of the pixels: of wholes, and of pieces at any place.
 WHOLE, PIECE = 16.5, 22.0
 #: Pairs that are proven at a time.
@@ -54,14 +60,12 @@ class Pair:
         second: position in the second set.
         score: agreement of their fine structure, 0 to 1.
         how: ``the same``, ``mirrored``, ``turned``, ``a part``, ``shifted`` ...
-        sure: so high that chance cannot give it; otherwise only many such pairs say anything.
     """
 
     first: int
     second: int
     score: float
     how: str
-    sure: bool = True
 
 
 def exact(one: Look, two: Look) -> list[tuple[int, int]]:
@@ -80,7 +84,8 @@ def exact(one: Look, two: Look) -> list[tuple[int, int]]:
 def near(one: Look, two: Look) -> list[Pair]:
     """Near duplicates between two sets, or within one (then ``first`` < ``second``).
 
-    Exact duplicates are among them, with the score 1.
+    Each pair is proven by itself: its agreement lies far above chance, or far above what unrelated
+    samples of these two sets have in common. Exact duplicates are among them, with the score 1.
     """
     if one.pictures != two.pictures or one.small is None or two.small is None:
         return []
@@ -94,13 +99,16 @@ def near(one: Look, two: Look) -> list[Pair]:
     for guess in _candidates(one, two):
         by_kind.setdefault((guess.part[2], guess.swapped), []).append(guess)
     for guesses in by_kind.values():
+        usual = _beyond_usual(*fine, guesses)
         for start in range(0, len(guesses), BATCH):
             batch = guesses[start : start + BATCH]
             for guess, (score, size, sure) in zip(batch, _proven(*fine, batch), strict=True):
                 key = (min(guess.first, guess.second), max(guess.first, guess.second))
                 key = key if one is two else (guess.first, guess.second)
-                if score and (key not in found or score > found[key].score):
-                    found[key] = Pair(*key, min(score, 1.0), _words(guess, score, size), sure)
+                if not score or (key in found and found[key].score >= score):
+                    continue
+                if sure or (score > usual and _shades(*fine, guess, size) >= SHADES):
+                    found[key] = Pair(*key, min(score, 1.0), _words(guess, score, size))
     return sorted(found.values(), key=lambda p: -p.score)
 
 
@@ -301,10 +309,10 @@ def _shrinking(side: int, size: int) -> Any:
     return (cover / (high - low)).astype(np.float32)
 
 
-def _agreements(wholes: Any, pieces: Any, size: int) -> tuple[Any, Any]:
+def _agreements(wholes: Any, pieces: Any, size: int, least_wanted: bool) -> tuple[Any, Any]:
     """Highest correlation of each piece, scaled to ``size``, with its whole, and whether sure.
 
-    It is 0 where chance may have given it.
+    It is 0 where chance may have given it and ``least_wanted`` is on.
 
     A whole may be shifted by a sixth of its side. Shifts wrap around: a piece that hangs over an
     edge loses what hangs over.
@@ -331,11 +339,16 @@ def _agreements(wholes: Any, pieces: Any, size: int) -> tuple[Any, Any]:
     limit = np.maximum(least(g, factor), least(f, factor))
     # Half as much again, or all that there can be: no chance agreement was seen so high.
     sure = best >= np.minimum(SURE * limit, 0.9)
-    return np.where(best >= limit, best, 0.0), sure
+    return np.where(best >= limit, best, 0.0) if least_wanted else best, sure
 
 
-def _proven(one: _Fine, two: _Fine, guesses: Sequence[_Guess]) -> list[tuple[float, float, bool]]:
-    """Agreement and size of the piece for each guess, all of one part and direction."""
+def _proven(
+    one: _Fine, two: _Fine, guesses: Sequence[_Guess], *, least_wanted: bool = True
+) -> list[tuple[float, float, bool]]:
+    """Agreement and size of the piece for each guess, all of one part and direction.
+
+    It is 0 where chance may have given it, unless ``least_wanted`` is off.
+    """
     import numpy as np
 
     first = guesses[0]
@@ -353,11 +366,61 @@ def _proven(one: _Fine, two: _Fine, guesses: Sequence[_Guess]) -> list[tuple[flo
     at: Any = np.ones(len(guesses))
     sure: Any = np.zeros(len(guesses), bool)
     for size in sizes:
-        score, certain = _agreements(a, b, size)
+        score, certain = _agreements(a, b, size, least_wanted)
         at = np.where(score > best, size / one.side, at)
         sure = np.where(score > best, certain, sure)
         best = np.maximum(best, score)
     return list(zip(best.tolist(), at.tolist(), sure.tolist(), strict=True))
+
+
+def _beyond_usual(one: _Fine, two: _Fine, guesses: Sequence[_Guess]) -> float:
+    """Agreement that unrelated samples of these two sets do not reach, for guesses of one kind.
+
+    A fixed camera, a round lens or a printed frame gives all pictures something in common. Partners
+    are dealt at random, so nearly all are unrelated; medians bear with those that are not.
+    """
+    import numpy as np
+
+    draw = np.random.default_rng(len(guesses))
+    picked = [guesses[k] for k in draw.integers(len(guesses), size=DRAWN)]
+    others = draw.integers(len(two.small), size=DRAWN)
+    dealt = [
+        dataclasses.replace(g, second=int(j))
+        for g, j in zip(picked, others, strict=True)
+        if j != g.second and not (one.small is two.small and j == g.first)
+    ]
+    if len(dealt) < DRAWN // 2:
+        return 1.0
+    scores = np.array([score for score, _, _ in _proven(one, two, dealt, least_wanted=False)])
+    middle = float(np.median(scores))
+    spread = 1.4826 * float(np.median(np.abs(scores - middle)))
+    return middle + max(BEYOND * spread, APART)
+
+
+def _shades(one: _Fine, two: _Fine, guess: _Guess, share: float) -> float:
+    """Correlation of the grey values of a pair, the piece laid where its structure fits best.
+
+    Structure alone is a weak witness where it is little more than one line: shades are another.
+    """
+    import numpy as np
+
+    first, second = one.planes([guess.first], [0]), two.planes([guess.second], [guess.flip])
+    whole, piece = (second, first) if guess.swapped else (first, second)
+    side = one.side
+    size = round(share * side)
+    if size < side:
+        scale = _shrinking(side, size)
+        piece = scale @ piece @ scale.T
+    f, g = structure(whole), structure(piece)
+    score = np.fft.irfft2(
+        np.fft.rfft2(f) * np.conj(np.fft.rfft2(g, s=(side, side))), s=(side, side)
+    )
+    reach = side - size if size < side else side // 6
+    ways = range(-reach if size == side else 0, reach + 1)
+    y, x = max(((y, x) for y in ways for x in ways), key=lambda k: score[0, k[0], k[1]])
+    a = whole[0, max(y, 0) : y + size, max(x, 0) : x + size]
+    b = piece[0, max(-y, 0) :, max(-x, 0) :][: a.shape[0], : a.shape[1]]
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 def _unit(rows: Any) -> Any:
@@ -380,12 +443,6 @@ def _near_arrays(one: Look, two: Look) -> Iterator[Pair]:
             j = start + int(row)
             if one is not two or int(i) < j:
                 yield Pair(int(i), j, float(alike[row, i]), "the same")
-
-
-def believed(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """The sure pairs; all of them when so many samples have one that chance is ruled out."""
-    joined = {p.second for p in pairs}
-    return list(pairs) if len(joined) > 0.2 * count else [p for p in pairs if p.sure]
 
 
 def clusters(count: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
