@@ -96,7 +96,13 @@ def _inputs(trial: Trial, found: Evidence, source: data_room.Source) -> _Fed:
     if outcome.result.refused is not None:
         raise data_room.refusal_error(outcome.result.refused)
     if not outcome.result.pictures:
-        inputs = outcome.result.inputs
+        # Arrays of pixels that a contract scales are fed as the contract's type, not as bytes.
+        inputs = [
+            dataclasses.replace(i, dtype=c.dtype or "float32", shape=("...",))
+            if (c := contracts.get(i.name)) is not None and c.mode == "image"
+            else i
+            for i in outcome.result.inputs
+        ]
         names = {i.name for i in inputs}
         return inputs, {n: c for n, c in contracts.items() if n in names}
     name, contract = next(iter(contracts.items()), ("picture", None))
