@@ -31,7 +31,8 @@ WAYS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "axes": (
         lambda p: p.transpose(1, 0, 2),
-        "with rows and columns exchanged: their axes are transposed against the test set's",
+        "with rows and columns exchanged: they are transposed, or turned by 90 degrees; their "
+        "orientation is not the test set's",
     ),
     "rows": (
         lambda p: p[::-1],

@@ -34,9 +34,11 @@ CANDIDATES, COARSE_LEAST = 3, 0.75
 PROVEN = 0.5
 #: How far above chance a pair is believed, whatever the set.
 SURE = 1.5
+#: From here two pictures are the same one, whatever others have in common.
+SAME = 0.97
 #: Deviations above unrelated pairs of the same two sets from which it is believed as well, the
 #: least distance from them, and how many such pairs are drawn.
-BEYOND, APART, DRAWN = 7.0, 0.15, 96
+BEYOND, APART, DRAWN = 7.0, 0.15, 64
 #: Correlation of the pixels themselves, one laid on the other, that such a pair must have too.
 SHADES = 0.9
 #: Chance agreement times the square root of the pixels: of wholes, and of pieces at any place.
@@ -107,14 +109,16 @@ def near(one: Look, two: Look) -> list[Pair]:
                 key = key if one is two else (guess.first, guess.second)
                 if not score or (key in found and found[key].score >= score):
                     continue
-                if sure or (score > usual and _shades(*fine, guess, size) >= SHADES):
+                # What all pictures of the sets have in common proves nothing, however high.
+                stands = score > min(usual, SAME)
+                if stands and (sure or _shades(*fine, guess, size) >= SHADES):
                     found[key] = Pair(*key, min(score, 1.0), _words(guess, score, size))
     return sorted(found.values(), key=lambda p: -p.score)
 
 
 def _words(guess: _Guess, score: float, size: float) -> str:
     words = [w for w in (_FLIPS[guess.flip], "a part" if size < 0.98 else "") if w]
-    return ", ".join(words) or ("the same" if score > 0.97 else "alike")
+    return ", ".join(words) or ("the same" if score > SAME else "alike")
 
 
 @dataclass(frozen=True)
@@ -294,7 +298,9 @@ def least(pieces: Any, factor: float) -> Any:
     """
     import numpy as np
 
-    held = 3.0 / np.maximum((pieces**4).sum(axis=(1, 2)), 1e-12)  # of normal values: all pixels
+    squares = pieces * pieces
+    fourth = np.einsum("nij,nij->n", squares, squares)
+    held = 3.0 / np.maximum(fourth, 1e-12)  # of normal values: all pixels
     return np.clip(factor / np.sqrt(held), PROVEN * factor / WHOLE, 0.97)
 
 

@@ -105,7 +105,15 @@ SPOILS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SPOILS)
+#: Spoils that run by default; each of the others is of a kind that is among these.
+QUICK = frozenset(
+    {"in the test set", "test mirrored", "mirrored copies", "padded", "narrow", "BGR", "no nights"}
+)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.long) for n in SPOILS]
+)
 def test_a_spoiled_set_is_named(name, good, review):
     values, codes = spoil(name, *good)
     found = review(np.asarray(values, np.float32), fed(good[1]))
@@ -127,6 +135,7 @@ def test_good_photographs_have_no_yellow_finding(review):
     assert set(levels(found).values()) <= {"info"}, [(f.code, f.text) for f in found.findings]
 
 
+@pytest.mark.long
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", ["BGR", "NHWC as NCHW", "test mirrored", "narrow", "padded"])
 def test_spoiled_photographs_are_named(name, review):
