@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .results import *  # noqa: F403
 
 _VERSION = "0.1.0"
-_API = ("run", "check", "audit", "bench", "quantize", "qat", "init", "new_backend")
+_API = ("run", "check", "audit", "bench", "compare", "quantize", "qat", "init", "new_backend")
 
 
 def __getattr__(name: str) -> Any:

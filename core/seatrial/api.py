@@ -21,6 +21,7 @@ from seatrial.options import (
     BackendsResult,
     BenchOptions,
     CheckOptions,
+    CompareOptions,
     DemoOptions,
     ExportOptions,
     InitOptions,
@@ -35,6 +36,7 @@ from seatrial.options import (
 )
 
 if TYPE_CHECKING:
+    from seatrial.compare.command import Comparison
     from seatrial.report import Report
 
 
@@ -114,5 +116,12 @@ def demo(options: DemoOptions, progress: Progress | None = None) -> list[Report]
 def new_backend(options: NewBackendOptions) -> NewBackendResult:
     """Write a vendor package that passes the conformance kit, ready to edit."""
     from seatrial.scaffold import new_backend as verb
+
+    return verb(options)
+
+
+def compare(options: CompareOptions) -> Comparison:
+    """What got better or worse between two reports, beyond noise."""
+    from seatrial.compare.command import compare as verb
 
     return verb(options)

@@ -401,6 +401,27 @@ class NewBackendOptions:
     vendor: str = ""
 
 
+@record
+class CompareOptions:
+    """Options of ``seatrial compare``.
+
+    Attributes:
+        old: the baseline: a ``report.json``, a trial folder, or a folder of either.
+        new: what is compared with it, likewise.
+        latency_tolerance: percent that a median may grow although the intervals do not meet.
+        memory_tolerance: percent that peak memory or an artefact's size may grow.
+        accuracy_tolerance: the whole interval of a drop must lie above it, in the metric's unit.
+        fail_on: areas that decide the exit code; empty: all that both reports hold.
+    """
+
+    old: str
+    new: str
+    latency_tolerance: float = 5.0
+    memory_tolerance: float = 5.0
+    accuracy_tolerance: float = 0.0
+    fail_on: tuple[str, ...] = ()
+
+
 # --- what the small verbs give ------------------------------------------------------------------
 
 

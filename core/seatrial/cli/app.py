@@ -11,11 +11,37 @@ from typing import NoReturn
 from seatrial.errors import UserError
 from seatrial.text import clean
 
-from . import audit, backends, bench, check, demo, export, init, new_backend, qat, quantize, run
+from . import (
+    audit,
+    backends,
+    bench,
+    check,
+    compare,
+    demo,
+    export,
+    init,
+    new_backend,
+    qat,
+    quantize,
+    run,
+)
 from .output import complain, put, refusal, settle
 
 #: In the order of the help.
-COMMANDS = (run, check, export, init, audit, quantize, qat, bench, backends, new_backend, demo)
+COMMANDS = (
+    run,
+    check,
+    export,
+    init,
+    audit,
+    quantize,
+    qat,
+    bench,
+    compare,
+    backends,
+    new_backend,
+    demo,
+)
 
 EPILOG = """\
 exit codes

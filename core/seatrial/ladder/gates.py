@@ -270,6 +270,8 @@ def _row(
         metric=facts.metric or "agreement",
         unit=facts.unit,
         value=facts.value if facts.metric else agreed,
+        value_ci95=list(facts.value_ci95) if facts.value_ci95 else None,
+        right=list(facts.right),
         drop=drop.drop if drop else None,
         limit=limit if drop else None,
         ci95=list(drop.ci95) if drop and drop.ci95 else None,

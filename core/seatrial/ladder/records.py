@@ -146,6 +146,7 @@ class RungFacts:
         outputs: one entry per output.
         classes_given: how many different classes it predicted; 0: no class scores.
         bad_scores: samples whose score is not a finite number.
+        right: which samples are right, see :mod:`seatrial.ladder.bits`; empty: no such thing.
     """
 
     rung: str
@@ -163,6 +164,7 @@ class RungFacts:
     outputs: tuple[OutputFacts, ...]
     classes_given: int
     bad_scores: int
+    right: tuple[str, ...] = ()
 
 
 @record

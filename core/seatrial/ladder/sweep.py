@@ -15,6 +15,7 @@ from seatrial.tasks.base import Task
 from seatrial.tasks.classify import Classify
 from seatrial.verdict.stats import mean_interval
 
+from .bits import pack
 from .records import OutputFacts, Rung, RungFacts
 
 #: Labels are tried at these distances, to find a set whose labels are off by one.
@@ -147,4 +148,5 @@ class Sweep:
             ),
             classes_given=len(set(self.classes)),
             bad_scores=self.bad_scores,
+            right=pack(self.scores) if usable else (),
         )

@@ -221,6 +221,8 @@ def ladder(rung: str, **known: Any) -> Row:
         "metric": "",
         "unit": "points",
         "value": None,
+        "value_ci95": None,
+        "right": [],
         "drop": None,
         "limit": None,
         "ci95": None,
