@@ -146,25 +146,33 @@ class _Reader:
                 parsed = parser(raw)
             except ValueError as error:
                 raise UserError(flag, str(error)) from None
-            self._replace_source(keys)
+            self._replace_source(keys, parsed)
             tree = self.tree
             for key in keys[:-1]:
                 tree = tree.setdefault(key, {})
             tree[keys[-1]] = parsed
             self.flags.add(".".join(keys))
 
-    def _replace_source(self, keys: tuple[str, ...]) -> None:
-        """A source named by a flag takes nothing over from a source that the file names.
+    def _replace_source(self, keys: tuple[str, ...], value: Any) -> None:
+        """A source named by a flag takes nothing over from another source that the file names.
 
-        The file's row filter or array names belong to another data set.
+        The file's row filter or array names belong to that data set. Where both name one and the
+        same, they stay.
         """
         if keys[-1] != "source" or keys[0] != "data":
             return
         data = self.tree.setdefault("data", {})
         if len(keys) == 3:
-            data.pop(keys[1], None)
+            old = data.get(keys[1])
+            named = old.get("source") if isinstance(old, dict) else None
+            if not isinstance(named, str) or not self._same(named, str(value)):
+                data.pop(keys[1], None)
         else:
             self.tree["data"] = {}
+
+    def _same(self, named: str, flag: str) -> bool:
+        """Whether the file's source, from its own folder, is the flag's, from the working one."""
+        return (Path(self.base) / named).resolve() == Path(flag).resolve()
 
     def build(self) -> Config:
         """The records."""

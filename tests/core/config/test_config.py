@@ -294,3 +294,12 @@ def test_any_text_is_a_configuration_or_one_line_of_refusal(tmp_path_factory, te
         load(path)
     except UserError as error:
         assert error.subject == str(path)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_flag_that_names_the_same_source_keeps_its_rows(same, tmp_path):
+    flag = f"{tmp_path}/{'d' if same else 'other'}"
+    (tmp_path / "other").mkdir()
+    calibration = config(tmp_path, FULL, data__calibration__source=flag).source("calibration")
+    assert calibration.where == ({"split": "calib", "day": "3"} if same else {})
+    assert calibration.location == flag
