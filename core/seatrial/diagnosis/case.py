@@ -20,6 +20,7 @@ from seatrial.reference import open_model
 from seatrial.samples import Samples
 
 from . import match, pairs
+from .parameters import Weights
 from .stats import Restored
 from .switched import Switched
 from .types import DiagnoseRequest
@@ -165,7 +166,7 @@ def _checked(case: Case) -> Switched:
     return case.switched
 
 
-def _differs(entry: pairs.Weights) -> bool:
+def _differs(entry: Weights) -> bool:
     """Whether weights differ from the float model's by more than any rounding."""
     import numpy as np
 
@@ -186,5 +187,5 @@ def _forget(found: pairs.Quantisers, nodes: Sequence[str]) -> pairs.Quantisers:
     for key, entry in found.weights.items():
         kept = entry.node not in gone
         slots = {k: p if kept else replace(p, original=None) for k, p in entry.slots.items()}
-        weights[key] = pairs.Weights(entry.node, entry.kind, slots)
+        weights[key] = Weights(entry.node, entry.kind, slots)
     return pairs.Quantisers(found.activations, weights)

@@ -10,12 +10,13 @@ from seatrial.hookspecs import Job
 from seatrial.quantize import ops
 from seatrial.samples import Samples
 
-from . import causes, pairs, search
+from . import causes, pairs, search, weight_causes
 from . import types as t
 from .case import JUDGED, Case, make_case
 from .match import CORRECTION
 from .observe import Observer
-from .stats import Restored, decibel
+from .parameters import Parameter, Weights
+from .stats import Restored, Seen, decibel
 
 #: Samples that statistics of the layers are taken from, at most, and losses are the mean of, at
 #: least.
@@ -103,7 +104,9 @@ class _Finding:
             culprits=culprits,
             order=tuple(order),
             gains=tuple(order.values()),
-            dominated=min(1.0, culprits[0].loss / total) if culprits and total > 0 else 0.0,
+            dominated=min(1.0, max(c.loss for c in culprits) / total)
+            if culprits and total > 0
+            else 0.0,
             evaluations=len(self.losses.known),
             quantisers=len(everything),
             seconds=round(self.case.elapsed, 3),
@@ -181,12 +184,17 @@ class _Finding:
             if not self.losses.spent:
                 without = self.losses.loss(k for k in everything if k != key)
             made.append(self._culprit(key, alone[key], without))
-        return tuple(made)
+        return weight_causes.roots_first(made)
+
+    def _input(self, entry: Weights) -> Seen | None:
+        """What a node multiplies its weights with."""
+        seen = self.observer.seen.values()
+        return next((one for one in seen if entry.node in one.one.readers), None)
 
     def _culprit(self, key: str, loss: float, without: float | None) -> t.Culprit:
         if key in self.found.weights:
             entry = self.found.weights[key]
-            found = causes.of_weights(entry)
+            found = weight_causes.of_weights(entry, self._input(entry))
             parameter = entry.slots[min(entry.slots)]
             return t.Culprit(
                 node=entry.node,
@@ -274,6 +282,6 @@ def _share(error: float, signal: float) -> float:
     return error / signal if signal > 0 else 0.0
 
 
-def _noise_db(parameter: pairs.Parameter) -> float | None:
+def _noise_db(parameter: Parameter) -> float | None:
     one = Restored.of(parameter, 0)
     return decibel(one.signal, float(one.error.sum()))

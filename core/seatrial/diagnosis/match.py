@@ -7,7 +7,8 @@ from typing import Any
 from seatrial.quantize import ops
 from seatrial.quantize.graph import Graph
 
-from .pairs import QUANTIZE, Parameter, Quantisers, Weights, kind_of
+from .pairs import Quantisers
+from .parameters import QUANTIZE, Parameter, Weights, kind_of
 
 #: Slot of the bias of a heavy node.
 BIAS = 2

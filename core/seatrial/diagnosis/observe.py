@@ -12,7 +12,8 @@ from typing import Any
 from seatrial.quantize import ops
 from seatrial.reference import open_model
 
-from .pairs import Activation, kind_of
+from .pairs import Activation
+from .parameters import kind_of
 from .stats import Seen, decibel
 from .switched import LEVEL, MARK, Switched, constant, rounded
 from .types import Layer

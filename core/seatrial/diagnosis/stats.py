@@ -12,7 +12,8 @@ from typing import Any
 from seatrial.calibration.choose import Values, least_error
 from seatrial.calibration.histogram import BINS, Dyadic
 
-from .pairs import Activation, Parameter, limits, spread
+from .pairs import Activation
+from .parameters import Parameter, limits, spread
 
 #: Kinds whose three-dimensional outputs have their channels second.
 CHANNELS_SECOND = ("Conv", "BatchNorm", "InstanceNorm", "pooling", "depthwise")
@@ -30,6 +31,7 @@ class Seen:
         fine: how many values that are not 0 become 0.
         last: the part of ``error`` of the last run.
         low, high: extremes of each channel.
+        along: greatest difference within a row of the last axis.
     """
 
     one: Activation
@@ -43,6 +45,7 @@ class Seen:
     last: float = 0.0
     low: Any = None
     high: Any = None
+    along: float = 0.0
     histogram: Dyadic = field(default_factory=Dyadic)
 
     @property
@@ -90,17 +93,24 @@ class Seen:
         self.clip += float(power[outside].sum())
         self.clipped += int(np.count_nonzero(outside))
         self.fine += int(np.count_nonzero((steps == zero) & (x != 0)))
-        axes = tuple(k for k in range(x.ndim) if k != self._axis(x.ndim))
-        low, high = x.min(axis=axes), x.max(axis=axes)
+        if one.to_softmax and x.ndim:
+            self.along = max(self.along, float(np.max(x.max(axis=-1) - x.min(axis=-1))))
+        axes = self._common(x.ndim)
+        low, high = x.min(axis=axes).ravel(), x.max(axis=axes).ravel()
         if self.low is None or self.low.shape != low.shape:
             self.low, self.high = low, high
         else:
             self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         self.histogram.add(x)
 
-    def _axis(self, rank: int) -> int:
-        second = rank == 3 and self.one.kind.startswith(CHANNELS_SECOND)
-        return 1 if rank >= 4 or second else max(rank - 1, 0)
+    def _common(self, rank: int) -> tuple[int, ...]:
+        """Axes that are no channels. A product of rank 4 has a channel per head and feature."""
+        own = {1 if rank >= 4 else max(rank - 1, 0)}
+        if rank == 3 and self.one.kind.startswith(CHANNELS_SECOND):
+            own = {1}
+        elif rank == 4 and self.one.kind == "MatMul" and self.one.scale.size == 1:
+            own = {1, 3}
+        return tuple(k for k in range(rank) if k not in own)
 
     def _laid(self, value: Any, x: Any) -> Any:
         return spread(value, x, self.one.axis % max(x.ndim, 1), 0)

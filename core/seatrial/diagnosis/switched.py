@@ -15,7 +15,8 @@ from typing import Any
 from seatrial.quantize.graph import Graph
 from seatrial.reference import ReferenceSession, open_model
 
-from .pairs import DEQUANTIZE, Quantisers, Weights
+from .pairs import Quantisers
+from .parameters import DEQUANTIZE, Weights
 
 #: Prefix of every name that this module adds.
 MARK = "seatrial_switch"

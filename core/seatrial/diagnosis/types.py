@@ -19,6 +19,7 @@ OUTLIER_CHANNEL = "outlier-channel"
 CHANNEL_SPREAD = "channel-spread"
 OUTLIERS = "outliers"
 HALF_UNUSED = "half-unused"
+OFFSET = "offset"
 FINE_VALUES = "fine-values"
 BIAS = "bias"
 NOISE = "noise"
@@ -31,6 +32,7 @@ CAUSES = (
     CHANNEL_SPREAD,
     OUTLIERS,
     HALF_UNUSED,
+    OFFSET,
     FINE_VALUES,
     BIAS,
     NOISE,

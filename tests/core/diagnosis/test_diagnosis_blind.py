@@ -38,7 +38,7 @@ KINDS = {
     "bottleneck_offset": _LOUD,
     "heavy_weights_in_projection": _HEAVY,
     "norm_gain": _LOUD,
-    "key_offset": set(),
+    "key_offset": {t.OFFSET},
     "loud_unread_unit": _LOUD,
     "heavy_weights_of_dead_unit": _HEAVY,
     "loud_value": _LOUD,
@@ -59,15 +59,6 @@ KINDS = {
 #: Damage to the file that sits in a node's constants.
 IN_WEIGHTS = ("rolled_weight_scales", "swapped_axis", "four_bits_left", "stale_weight_scale")
 IN_WEIGHTS += ("bias_overflow",)
-#: Plants whose layer is named first, but not their cause.
-UNNAMED = {
-    "loud_branch",
-    "heavy_weights_of_dead_channel",
-    "depthwise_output_spread",
-    "heavy_weights_in_projection",
-    "key_offset",
-    "loud_value",
-}
 
 
 @dataclasses.dataclass
@@ -81,8 +72,8 @@ class Outcome:
     said: str
 
 
-def tried(root, name: str) -> Outcome:
-    made = plant(name)
+def tried(root, name: str, seed: int = 0) -> Outcome:
+    made = plant(name, seed)
     found = result(root, made)
     first = found.culprits[0]
     layer = first.node in made.nodes or first.tensor in made.tensors
@@ -124,9 +115,9 @@ def result(root, made: Plant) -> t.Diagnosis:
     return diagnose(request, job)
 
 
-def scored(root, names) -> list[Outcome]:
+def scored(root, names, seed: int = 0) -> list[Outcome]:
     """Try plants and print the score and every miss."""
-    outcomes = [tried(root / name, name) for name in names]
+    outcomes = [tried(root / name, name, seed) for name in names]
     for what in ("layer", "words", "kind"):
         missed = [o for o in outcomes if not getattr(o, what)]
         print(f"\n{what}: {len(outcomes) - len(missed)} of {len(outcomes)}")
@@ -135,9 +126,12 @@ def scored(root, names) -> list[Outcome]:
     return outcomes
 
 
-def judged(outcomes) -> None:
-    assert not [o.name for o in outcomes if not o.layer]
-    assert not {o.name for o in outcomes if not (o.words and o.kind)} - UNNAMED
+def judged(outcomes, layers: int = 0, causes: int = 0) -> None:
+    """No more misses than are known."""
+    missed = [o.name for o in outcomes if not o.layer]
+    assert len(missed) <= layers, missed
+    missed = [o.name for o in outcomes if not (o.words and o.kind)]
+    assert len(missed) <= causes, missed
 
 
 def test_every_plant_has_a_kind():
@@ -149,9 +143,23 @@ def test_a_third_of_the_plants(tmp_path):
     judged(scored(tmp_path, [str(n) for n in names]))
 
 
+@pytest.mark.parametrize("name", ["coarse_scale", "stale_weight_scale", "coarse_residual"])
+def test_the_same_net_without_the_fault_is_not_accused(tmp_path, name):
+    """The controls: one sound net of each kind, quantised in the same way."""
+    made = plant(name)
+    found = result(tmp_path, dataclasses.replace(made, damaged=made.sound, edit=None))
+    for one in found.culprits:
+        assert one.cause.code not in {t.WRONG_SCALE, t.REWRITTEN, t.BIAS, t.OFFSET}, one
+        assert one.cause.facts.get("clipped", 0.0) < 0.01, one
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_all_plants(tmp_path):
-    outcomes = scored(tmp_path, CASES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_all_plants(tmp_path, seed):
+    outcomes = scored(tmp_path, CASES, seed)
     assert len(outcomes) == 27
-    judged(outcomes)
+    # The rules grew up with the first seed. Of the second, a shifted zero point that clips 0.05 %
+    # of the values loses less than plain rounding elsewhere, and an offset on one channel less
+    # than the weights behind it.
+    judged(outcomes, *((0, 0), (1, 2))[seed])
