@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 SCHEMA = "seatrial.samples/1"
+
+#: numpy reads a file's header as Python source, and CPython 3.11 counts the depth of its syntax
+#: trees for all threads together: two headers at once end in a SystemError now and then.
+_HEADER = threading.Lock()
 
 
 class Samples:
@@ -75,7 +80,8 @@ class Samples:
 
         if name not in self._maps:
             file = self.root / self._tensors[name]["file"]
-            self._maps[name] = np.load(file, mmap_mode="r", allow_pickle=False)
+            with _HEADER:
+                self._maps[name] = np.load(file, mmap_mode="r", allow_pickle=False)
         return self._maps[name]
 
     def one(self, name: str, i: int) -> Any:
@@ -85,7 +91,8 @@ class Samples:
         tensor = self._tensors[name]
         if tensor.get("ragged"):
             file = self.root / tensor["file"].replace("*", str(i))
-            return np.load(file, mmap_mode="r", allow_pickle=False)
+            with _HEADER:
+                return np.load(file, mmap_mode="r", allow_pickle=False)
         return self.array(name)[i]
 
     def forget(self) -> None:
