@@ -105,12 +105,12 @@ def make_case(
     """
     job.progress("reading the quantisers", 0.0)
     graph = prepare(job.path(request.candidate)).graph
-    model, reference = None, None
+    model, reference, bare = None, None, {}
     if request.model is not None:
         path = job.path(request.model)
         model, reference = prepare(path).graph, open_model(path, threads=request.threads)
-        match.put_back(graph, model)
-    found = pairs.find(graph)
+        bare = match.put_back(graph, model)
+    found = pairs.find(graph, bare)
     if not found.names():
         raise UserError(request.candidate.entry or "candidate", "the model has no Q/DQ pairs")
     missing = len(found.weights)
@@ -188,4 +188,4 @@ def _forget(found: pairs.Quantisers, nodes: Sequence[str]) -> pairs.Quantisers:
         kept = entry.node not in gone
         slots = {k: p if kept else replace(p, original=None) for k, p in entry.slots.items()}
         weights[key] = Weights(entry.node, entry.kind, slots)
-    return pairs.Quantisers(found.activations, weights)
+    return replace(found, weights=weights)

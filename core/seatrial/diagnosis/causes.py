@@ -54,7 +54,12 @@ def of_activation(
     """
     if not seen.n:
         return (t.Cause(code=t.NOISE, text="its values could not be looked at"),)
-    found = [_mismatch(seen), *_range_causes(seen, others, table), *_channel_causes(seen)]
+    found = [
+        _mismatch(seen),
+        _passing(seen),
+        *_range_causes(seen, others, table),
+        *_channel_causes(seen),
+    ]
     found.append(_offset(seen))
     found.append(_fine(seen))
     made = [c for c in found if c is not None]
@@ -83,6 +88,20 @@ def _mismatch(seen: Seen) -> t.Cause | None:
         text = "is restored with another zero point than it was quantised with"
     advice = "quantise the model again: the pair is damaged"
     return t.Cause(code=t.WRONG_SCALE, text=text, advice=advice, facts={"factor": ratio})
+
+
+def _passing(seen: Seen) -> t.Cause | None:
+    """A dropped activation whose work the range does not do."""
+    low, high = seen.range
+    if not seen.one.dropped or seen.seen[0] < 0 or low > -0.01 * (high - low):
+        return None
+    text = (
+        f"wrong zero point: the activation before it was dropped for a range that begins at 0, but "
+        f"the range is {_span(low, high)}: negative values pass"
+    )
+    advice = "quantise the model again: the pair is damaged"
+    facts = {"range_low": low, "range_high": high}
+    return t.Cause(code=t.WRONG_SCALE, text=text, advice=advice, facts=facts)
 
 
 def _range_causes(

@@ -21,7 +21,7 @@ CORRECTION = "c:"
 CORRECTED, WRONG = 0.02, 0.3
 
 
-def put_back(quantised: Graph, model: Graph) -> int:
+def put_back(quantised: Graph, model: Graph) -> dict[str, str]:
     """Put activations back that a quantizer took out because its ranges do their work.
 
     A ReLU before a range that begins at 0 changes nothing, so some quantizers drop it; without the
@@ -32,11 +32,12 @@ def put_back(quantised: Graph, model: Graph) -> int:
         model: the prepared float graph.
 
     Returns:
-        How many were put back.
+        The tensors behind them -> what the candidate quantises in truth, without the activation.
     """
     theirs, ours = model.producers(), quantised.producers()
     taken = quantised.names()
-    nodes, count = [], 0
+    nodes: list[Any] = []
+    bare: dict[str, str] = {}
     lost = {}
     for node in quantised.nodes:
         name = node.input[0] if node.op_type == QUANTIZE else ""
@@ -54,14 +55,14 @@ def put_back(quantised: Graph, model: Graph) -> int:
             copy = type(node)()
             copy.CopyFrom(lost.pop(name))
             node.output[slot] = copy.input[0] = quantised.unique(f"{name}_bare", taken)
+            bare[name] = copy.input[0]
             copy.name = quantised.unique(copy.name, taken)
             for k, limit in enumerate(copy.input[1:], 1):
                 if limit:
                     copy.input[k] = quantised.set_constant(limit, model.constant(limit))
             nodes.append(copy)
-            count += 1
     quantised.set_nodes(nodes)
-    return count
+    return bare
 
 
 def originals(found: Quantisers, quantised: Graph, model: Graph) -> int:

@@ -5,7 +5,8 @@ Runs in a child only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from seatrial.quantize import ops
@@ -44,6 +45,7 @@ class Activation:
         nodes: labels of the nodes of that layer behind its last quantiser.
         readers: labels of the nodes that read the restored tensor.
         reader: class of the most sensitive of them.
+        dropped: the quantizer dropped the activation before it, for the range to do its work.
         to_softmax: its values reach a Softmax through nothing but scaling.
     """
 
@@ -59,25 +61,39 @@ class Activation:
     readers: tuple[str, ...] = ()
     reader: str = ""
     to_softmax: bool = False
+    dropped: bool = False
 
 
 @dataclass
 class Quantisers:
-    """All quantisers of a model, by the name of their switch."""
+    """All quantisers of a model, by the name of their switch.
+
+    Attributes:
+        bare: tensor behind an activation that the quantizer dropped -> the tensor before it.
+    """
 
     activations: dict[str, list[Activation]]
     weights: dict[str, Weights]
+    bare: dict[str, str] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """Every switch."""
         return (*self.activations, *self.weights)
 
 
-def find(graph: Graph) -> Quantisers:
-    """Read the quantisers of a prepared Q/DQ graph."""
+def find(graph: Graph, bare: Mapping[str, str] | None = None) -> Quantisers:
+    """Read the quantisers of a prepared Q/DQ graph.
+
+    Args:
+        graph: the graph.
+        bare: what :func:`seatrial.diagnosis.match.put_back` gave for it.
+    """
     weights, constants = parameters(graph)
     activations = _activations(graph, constants)
-    return Quantisers(_grouped(activations, graph), weights)
+    dropped = dict(bare or {})
+    for one in activations:
+        one.dropped = one.tensor in dropped
+    return Quantisers(_grouped(activations, graph), weights, dropped)
 
 
 def _activations(graph: Graph, constants: set[str]) -> list[Activation]:

@@ -16,7 +16,7 @@ from seatrial.quantize.graph import Graph
 from seatrial.reference import ReferenceSession, open_model
 
 from .pairs import Quantisers
-from .parameters import DEQUANTIZE, Weights
+from .parameters import DEQUANTIZE, QUANTIZE, Weights
 
 #: Prefix of every name that this module adds.
 MARK = "seatrial_switch"
@@ -125,6 +125,8 @@ class Switched:
                 name = taken.get((copy.name, slot))
                 if name is not None:
                     copy.input[slot] = name
+            if copy.op_type == QUANTIZE:  # true to the candidate, should its range be wrong
+                copy.input[0] = self.found.bare.get(copy.input[0], copy.input[0])
             nodes.append(copy)
             if copy.op_type == DEQUANTIZE and copy.output[0] in restored:
                 result = copy.output[0]

@@ -159,7 +159,6 @@ def test_the_same_net_without_the_fault_is_not_accused(tmp_path, name):
 def test_all_plants(tmp_path, seed):
     outcomes = scored(tmp_path, CASES, seed)
     assert len(outcomes) == 27
-    # The rules grew up with the first seed. Of the second, a shifted zero point that clips 0.05 %
-    # of the values loses less than plain rounding elsewhere, and an offset on one channel less
-    # than the weights behind it.
-    judged(outcomes, *((0, 0), (1, 2))[seed])
+    # The rules grew up with the first seed. Of the second, an offset on one channel loses less than
+    # the weights behind it.
+    judged(outcomes, *((0, 0), (0, 1))[seed])
