@@ -52,12 +52,14 @@ class Field:
         points: full INT8 first.
         floats: FP32 and the runtime's own choice, by target.
         scores: of the runtime's own float on each target.
+        notes: what a reader of the table should know.
     """
 
     states: Sequence[TargetState]
     points: list[Point] = dataclasses.field(default_factory=list)
     floats: dict[str, list[timing.Contestant]] = dataclasses.field(default_factory=dict)
     scores: dict[str, Score] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def table(self, max_drop: float) -> list[rows.Row]:
         """One row per point, float last."""

@@ -20,10 +20,10 @@ from seatrial.diagnosis.types import Diagnosis
 from seatrial.options import QuantizeOptions, RunOptions
 from seatrial.quantize.types import ScoreRequest
 from seatrial.report import rows
-from seatrial.trial import build, diagnose, execution, pieces, timing
-from seatrial.trial.build import Piece
+from seatrial.trial import choice, diagnose, pieces
 from seatrial.trial.candidates import Candidate, Made
 from seatrial.trial.points import Field, Point
+from seatrial.trial.prices import Prices
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
@@ -33,12 +33,8 @@ if TYPE_CHECKING:
 
 #: Seconds for one dialect: the diagnosis, and everything with it.
 DIAGNOSE_S, RECOVER_S = 60.0, 360.0
-#: Seconds of the interleaved rounds per artefact.
-ROUND_S = 1.5
 #: Points that are built and timed at most, besides full INT8 and float.
 MOST = 12
-#: Share of the INT8 profile that must be lost in slower layers before they are tried in float.
-WORTH = 0.03
 
 
 def run(trial: Trial, found: Evidence, reference: r.Ref | None = None) -> None:
@@ -116,7 +112,7 @@ class Recovery:
         self.diagnosis: Diagnosis | None = None
         self.complete = True
         self.changed = False
-        self.notes: list[str] = []
+        self.prices = Prices(trial, found, self.field, data, lambda: self.spent)
 
     @property
     def spent(self) -> bool:
@@ -144,8 +140,10 @@ class Recovery:
                 self._search()
             if self.field.states:
                 self._put_back(base)
-                self._time()
-        self._choose(base)
+                self.prices.time()
+        best = choice.choose(self.field, self.prices.again)
+        if best is not base:
+            self._adopt(best)
         self.found.recoveries.append(self._row(base))
 
     # --- what to try ----------------------------------------------------------------------------
@@ -255,7 +253,7 @@ class Recovery:
         order = self._order()
         told = False
         for state in self.field.states:
-            lost = self._slower(state, order)
+            lost = self.prices.slower(state, order)
             if lost is None:
                 continue
             told = True
@@ -267,143 +265,9 @@ class Recovery:
             for name, nodes in sorted(groups.items(), key=lambda item: len(item[1]))[:2]:
                 self._try(f"all {name} in float", "class", nodes)
         if base.made is None:
-            self.notes.append("full INT8 could not be made again for comparison")
-
-    def _slower(self, state: TargetState, order: Sequence[str]) -> dict[str, float] | None:
-        """Layers slower in INT8 on a target -> milliseconds; ``None``: its profile does not say."""
-        if self.found.feed is None:
-            return None
-        known: dict[str, Piece] = state.facts.get("pieces", {})
-        if "fp32" not in known or "int8" not in known or self.spent:
-            return None
-        seen = []
-        for name in ("fp32", "int8"):
-            self.trial.progress("profile", f"{state.id} {name}")
-            ran = execution.observe(self.trial, state, known[name], self.found.feed)
-            if ran is None or not any(layer.ms > 0 for layer in ran.layers):
-                return None
-            seen.append(ran.layers)
-        facts = self.trial.model.facts
-        shares = [mixed.time_by_layer(layers, mixed.owners(facts))[1] for layers in seen]
-        if min(shares) < mixed.RECOGNISED:
-            return None
-        lost = mixed.slower(facts, seen[0], seen[1], order)
-        total = sum(layer.ms for layer in seen[1] if layer.ms > 0)
-        return lost if sum(lost.values()) >= WORTH * total else {}
-
-    # --- what it costs --------------------------------------------------------------------------
-
-    def _time(self) -> None:
-        """Build every point on every target and time all of them in the same rounds."""
-        entered: list[timing.Contestant] = []
-        for state in self.field.states:
-            entered += self._floats(state)
-            for point in self.field.points:
-                if point.made is None or point.made.ref is None or point.loss is None:
-                    continue
-                if self.spent and point.kind != "int8":
-                    self.complete = False
-                    continue
-                one = self._built(state, point, point.made.ref)
-                entered += [one] if one is not None else []
-        self._rounds(entered)
-
-    def _floats(self, state: TargetState) -> list[timing.Contestant]:
-        """FP32 and the runtime's own float; how far the latter is from the former."""
-        known: dict[str, Piece] = state.facts["pieces"]
-        found = [
-            timing.Contestant(state, name, known[name])
-            for name in ("fp32", "native")
-            if name in known and known[name].fault is None
-        ]
-        self.field.floats[state.id] = found
-        native = known.get("native")
-        if native is not None and self.reference is not None and not self.spent:
-            score = build.score_on_target(self.trial, state, native, self.data, self.reference)
-            if score is not None:
-                self.field.scores[state.id] = score
-        return found
-
-    def _built(self, state: TargetState, point: Point, ref: r.Ref) -> timing.Contestant | None:
-        self.trial.progress("recovery", f"building {point.name} on {state.id}")
-        shapes = state.facts.get("shapes", {})
-        piece = build.build_portable(self.trial, state, ref, shapes)
-        if piece is None:
-            return None
-        point.contestants[state.id] = timing.Contestant(state, point.name, piece)
-        return point.contestants[state.id]
-
-    def _rounds(self, entered: Sequence[timing.Contestant]) -> None:
-        if self.found.feed is not None and entered:
-            budget = self.trial.clock.cap(ROUND_S * len(entered))
-            count = self.trial.samples_count
-            timing.time_all(self.trial, entered, self.found.feed, count, budget_s=budget)
+            self.field.notes.append("full INT8 could not be made again for comparison")
 
     # --- what goes forward ----------------------------------------------------------------------
-
-    def _choose(self, base: Point) -> None:
-        """The fewest layers in float that meet the rule; else the faster of equals; else base."""
-        best = base
-        why = "full INT8 is safe by the rule"
-        if not base.meets:
-            alone = len(self.field.points) == 1
-            why = "nothing else was tried" if alone else "nothing that was tried is better"
-        met = [p for p in self.field.points if p.meets and p is not base]
-        if base.meets is False and met:
-            best = min(met, key=lambda p: (len(p.nodes), p.loss or 0.0))
-            why = f"the fewest layers in float that are safe by the rule ({len(best.nodes)})"
-        elif base.meets is False:
-            able = [p for p in self.field.points if p.loss is not None]
-            least = min(able, key=lambda p: p.loss or 0.0, default=base)
-            if base.loss is not None and least is not base and self._clearly(least, base):
-                best = least
-                why = "no division met the rule; this one has the least loss"
-        faster = [p for p in self.field.points if p is not best and self._pays(p, best)]
-        if faster and self._again(least := min(faster, key=lambda p: p.loss or 0.0), best):
-            best = least
-            why = "faster with these layers in float, in two sets of rounds"
-        best.chosen = True
-        best.reason = why
-        if best is not base:
-            self._adopt(best)
-
-    def _clearly(self, a: Point, b: Point) -> bool:
-        """Whether the loss of ``a`` is lower by more than one standard error."""
-        if a.score is None or b.score is None:
-            return False
-        off = [x - y for x, y in zip(b.score.losses, a.score.losses, strict=False)]
-        n = len(off)
-        mean = sum(off) / n if n else 0.0
-        if n < 2:
-            return mean > 0
-        spread = sum((x - mean) ** 2 for x in off) / (n - 1) / n
-        return bool(mean > spread**0.5)
-
-    def _pays(self, point: Point, best: Point) -> bool:
-        """Faster on a target by its interval, slower on none, and no less safe."""
-        if point.kind not in ("slower", "class") or (best.meets and not point.meets):
-            return False
-        if not best.meets and (point.loss or 1e9) > (best.loss or 0.0):
-            return False
-        ratios = [self.field.ratio(point, best, state) for state in self.field.states]
-        told = [x for x in ratios if x is not None and x.distinguishable]
-        return bool(told) and all(x.value > 1 for x in told)
-
-    def _again(self, point: Point, best: Point) -> bool:
-        """Whether a second set of rounds says faster too: the first one chose among many."""
-        before = {id(p): dict(p.contestants) for p in (point, best)}
-        entered = []
-        for p in (point, best):
-            p.contestants = {k: dataclasses.replace(c) for k, c in p.contestants.items()}
-            entered += list(p.contestants.values())
-        self._rounds(entered)
-        held = self._pays(point, best)
-        # The report pairs rounds, so it keeps those of the first set.
-        for p in (point, best):
-            p.contestants = before[id(p)]
-        if not held:
-            self.notes.append(f"{point.name}: faster at first, but not in a second set of rounds")
-        return held
 
     def _adopt(self, point: Point) -> None:
         """Make the point from all calibration samples and let it go forward."""
@@ -450,8 +314,8 @@ class Recovery:
             advice=self._advice(chosen),
             n=base.score.n if base.score else 0,
             seconds=round(time.monotonic() - self.started, 3),
-            complete=self.complete,
-            notes=self.notes,
+            complete=self.complete and self.prices.complete,
+            notes=self.field.notes,
         )
 
     def _advice(self, chosen: Point) -> list[str]:
