@@ -80,16 +80,21 @@ def draw(page: Page, data: Data) -> None:
     _not_judged(page, measured)
 
 
+def samples(row: Data) -> list[str]:
+    """The samples of a finding, or its pairs: first in the set, then what it is a copy of."""
+    if row["pairs"]:
+        return [
+            f"{safe(a, 40)} = {safe(b, 40)} ({safe(s, 12)}, {safe(how, 30)})"
+            for a, b, s, how in row["pairs"][:3]
+        ]
+    return [safe(n, 48) for n in row["samples"][:4]]
+
+
 def one(page: Page, row: Data) -> None:
     """One finding: the sentence, the samples, the tensors, what to do, the rule."""
     label = COLOURS[row["level"]]
     page.labelled(f"{label:6}", f"{row['code']}: {safe(row['text'], 600)}", _STYLES[row["level"]])
-    named = [safe(n, 48) for n in row["samples"][:4]]
-    if row["pairs"]:
-        named = [
-            f"{safe(a, 40)} = {safe(b, 40)} ({safe(s, 12)}, {safe(how, 30)})"
-            for a, b, s, how in row["pairs"][:3]
-        ]
+    named = samples(row)
     rest = max(row["count"], len(row["samples"])) - len(named)
     if named:
         more = f" and {rest} more in report.json" if rest > 0 and not row["pairs"] else ""
@@ -198,7 +203,8 @@ def ways(part: Data) -> sheets.Sheet:
     rows: list[tuple[str, ...]] = []
     for row in part["alternatives"]:
         figures = (row["distance"], row["activations"], row["information"])
-        cells = [nr.DASH if v is None else f"{v:.3f}" for v in figures]
+        # An unbiased distance of equal sets scatters about 0: nothing is nearer than that.
+        cells = [nr.DASH if v is None else f"{max(v, 0.0):.3f}" for v in figures]
         right = nr.DASH if row["right"] is None else f"{100 * row['right']:.0f} %"
         rows.append((safe(row["name"], 60), *cells, right))
     notes = ["as fed should be nearest to the test set, and know most"] if rows else []

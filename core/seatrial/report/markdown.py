@@ -156,8 +156,8 @@ def _audited(row: Data) -> str:
     said = (
         f"**{audit_view.COLOURS[row['level']]}** {code(row['code'])} {text(safe(row['text'], 600))}"
     )
-    names = [*row["samples"][:3], *row["tensors"][:3]]
-    said += f" ({', '.join(text(safe(n, 60)) for n in names)})" if names else ""
+    names = [*audit_view.samples(row), *(safe(n, 60) for n in row["tensors"][:3])]
+    said += f" ({', '.join(text(n) for n in names)})" if names else ""
     return said + (f" Advice: {text(safe(row['advice'], 200))}." if row["advice"] else "")
 
 
