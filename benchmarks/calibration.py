@@ -3,8 +3,7 @@
 Nets of well-known sizes with random weights (MobileNetV2, SqueezeNet, ResNet-50) at 224 pixels;
 64 made pictures, repeated up to the number of samples. Rows: inference alone; Seatrial's pass with
 extremes (min-max, moving average), with sampled histograms and with histograms of every element
-(percentiles, MSE, entropy), with and without the compiled counter where it is installed; the
-calibrators of onnxruntime.quantization; NNCF on OpenVINO.
+(percentiles, MSE, entropy); the calibrators of onnxruntime.quantization; NNCF on OpenVINO.
 
 Every row is a fresh process. Processor time is user + system of the process and of those that it
 started, from its first line to its last, imports and set-up included; ``per sample`` is its slope
