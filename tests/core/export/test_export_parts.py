@@ -221,6 +221,29 @@ def test_the_sizes_that_ran_are_told_as_a_range():
     assert (found[2].low, found[2].high) == (16, 17)
 
 
+def test_a_height_that_the_export_froze_is_caught_by_running_at_others(room, tmp_path):
+    file = driver.module_of(driver.HERE / "zoo_own.py").__file__
+    samples = driver.store(room, images(10, 3, 14, 10), tmp_path / "samples")
+    spec = er.ModuleSpec(kind=er.FACTORY, location="zoo_own:frozen_height")
+    wish = Wish(
+        spec=spec,
+        choice=opsets.choose([]),
+        dynamic={"x": (0, 2, 3)},
+        routes=(er.TORCHSCRIPT,),
+    )
+    made = make(room, wish, samples)
+    assert made.gate == er.FAIL
+    (tried,) = made.attempts
+    assert tried.gate == er.PASS, "at the size of the samples it is equal"
+    found = {a.axis: a for a in tried.axes}
+    assert [found[a].status for a in (0, 2, 3)] == [er.FREE, er.BAKED, er.FREE]
+    assert "gives something else at x[2] = 15" in found[2].evidence
+    assert any("x axis 2 was asked to be free" in text for text in made.reasons)
+    with open(file, encoding="utf-8") as source:
+        line = next(i for i, text in enumerate(source, 1) if "# here: height" in text)
+    assert line in {p.line for p in tried.problems}
+
+
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(UserError, match="no recipe"):
         recipes.check(("decompose",))

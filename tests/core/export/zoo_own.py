@@ -80,6 +80,13 @@ class Frozen(nn.Module):
         return x + torch.arange(n, dtype=x.dtype).sum()  # here: frozen
 
 
+class Height(nn.Module):
+    """Takes its height as a number: a trace keeps that of the example."""
+
+    def forward(self, x):
+        return x * (float(x.shape[2]) / 10)  # here: height
+
+
 class Dead(nn.Module):
     def forward(self, x):
         return F.relu(-x.abs() - 1)  # here: dead
@@ -148,6 +155,10 @@ def left_in_training():
 
 def frozen():
     return net(Frozen())
+
+
+def frozen_height():
+    return net(Height())
 
 
 def dead():
