@@ -153,7 +153,7 @@ def test_an_export_that_is_not_the_module_does_not_ship_and_shows_why(folder, fa
 
 
 def test_a_module_that_hangs_is_a_fault_and_proves_nothing(folder):
-    report, written = run(folder, "hung", jobs=JobOptions(timeout_s=12.0))
+    report, written = run(folder, "hung", jobs=JobOptions(timeout_s=6.0))
     assert (written["verdict"], report.exit_code) == ("NOT PROVEN", 3)
     assert written["faults"][0]["kind"] == "timed out"
 
