@@ -28,7 +28,7 @@ from .records import (
 )
 
 #: Metrics that are a share of samples, in percent, and that are better when higher.
-SHARES = ("top1", "top5", "agreement", "accuracy")
+SHARES = ("top-1 accuracy", "top-5 accuracy", "top1", "top5", "agreement", "accuracy")
 
 
 def changes(old: Trial, new: Trial, tolerances: Tolerances) -> Iterator[Change]:
