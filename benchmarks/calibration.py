@@ -286,6 +286,7 @@ def _feeds(store: Path, count: int) -> Iterator[dict[str, Any]]:
 
 
 def _ort(method: str, model: Path, store: Path, count: int) -> dict[str, tuple[float, float]]:
+    import numpy as np
     from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
     class Reader:
@@ -306,7 +307,9 @@ def _ort(method: str, model: Path, store: Path, count: int) -> dict[str, tuple[f
         )  # fmt: skip
         calibrator.collect_data(Reader())
         data = calibrator.compute_data().data
-        return {name: tuple(float(v) for v in d.range_value) for name, d in data.items()}
+        return {
+            name: tuple(float(np.ravel(v)[0]) for v in d.range_value) for name, d in data.items()
+        }
 
 
 def _nncf(model: Path, store: Path, count: int) -> None:

@@ -39,6 +39,19 @@ def about(data: Data) -> str:
     return " · ".join(parts)
 
 
+def calibration_cost(data: Data) -> str:
+    """What the last pass of calibration cost, against what was forecast."""
+    cost = (data["calibration"] or {}).get("cost")
+    if not cost:
+        return ""
+    said = f"ranges of {nr.count(cost['samples'])} samples took {nr.seconds(cost['seconds'])}"
+    said += f" and {nr.count(round(cost['memory_mb']))} MB"
+    if cost["forecast_s"] is None:
+        return said
+    told = f"{nr.seconds(cost['forecast_s'])}, {nr.count(round(cost['forecast_mb']))} MB"
+    return f"{said} (forecast: {told})"
+
+
 def machines(data: Data) -> str:
     """The classes of machine that the report speaks of, those of the deciding targets first."""
     own = _this_machine(data["environment"]["cpu"])

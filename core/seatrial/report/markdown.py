@@ -144,7 +144,7 @@ def _calibration(data: Data) -> str:
     lines = [_audited(row) for row in found[:MOST]]
     title = f"Calibration: {nr.plural(part['count'], 'sample')}"
     nothing = "the audit found nothing" if part["audit"] else "the set was not audited"
-    parts = [_section(title, lines or [nothing], len(found) or 1)]
+    parts = [_section(title, lines or [nothing], len(found) or 1), facts.calibration_cost(data)]
     if data["command"] == "audit" and part["audit"]:
         measured = part["audit"]
         parts += [table(sheet(measured)) for sheet in audit_view.SHEETS]

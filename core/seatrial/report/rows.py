@@ -82,6 +82,7 @@ def calibration(**known: Any) -> Row:
         "findings": [],
         "audit": None,
         "facts": {},
+        "cost": None,
     }
     return _row("calibration", blank, known)
 

@@ -107,6 +107,7 @@ def headline(page: Page, data: Data) -> None:
     if data["verdict"]:
         lines += [("input", text) for text in facts.inputs(data)[:3]]
     lines += [("limits", facts.limits(data))]
+    lines += [("calibrated", facts.calibration_cost(data))] if model else []
     page.grid([(name, "dim"), (text, "")] for name, text in lines if text)
     if facts.synthetic(data):
         page.line((facts.synthetic(data), "bold red"))

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
-from seatrial.calibration.types import SAMPLED, RangesRequest
+from seatrial.calibration.types import SAMPLED, RangesRequest, RangesResult
 from seatrial.errors import UserError
 from seatrial.intake import depthwise
 from seatrial.jobs.carry import user_cache
@@ -124,6 +124,8 @@ class Tables:
         outcome = trial.runner.task(name, request, refs=refs, limits=limits)
         if outcome.result is None:
             return Made(None, fault=outcome.fault)
+        if isinstance(outcome.result, RangesResult):
+            trial.calibrations.append(outcome.result)
         return trial.runner.adopt(outcome, outcome.result.artifact)
 
     def candidate(self, dialect: r.QdqDialect, one: plan.Recipe) -> Candidate:

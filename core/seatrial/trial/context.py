@@ -16,6 +16,7 @@ from seatrial.trial.targets import TargetState
 from seatrial.workspace import Workspace
 
 if TYPE_CHECKING:
+    from seatrial.calibration.types import RangesResult
     from seatrial.config import Config
     from seatrial.intake import Admitted
     from seatrial.options import JobOptions, Progress
@@ -93,6 +94,8 @@ class Trial:
         self.admitted: Admitted | None = None
         self.seed = 0
         self.threads = 0
+        #: what passes of calibration gave, in order
+        self.calibrations: list[RangesResult] = []
         #: samples per inference: the model's fixed batch, else 1
         self.batch = 1
         #: samples in the store that layout proof and benchmark are fed from

@@ -102,7 +102,7 @@ def describe(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         "calibration": _source(found, found.calibration, "calibration"),
         "test": _source(found, found.test, "test"),
     }
-    data["calibration"] = _calibration(found)
+    data["calibration"] = _calibration(trial, found)
     data["candidates"] = quantise.candidate_rows(found.portables.values()) + [
         row for state in trial.targets for row in state.facts.get("int8_candidates", ())
     ]
@@ -245,7 +245,7 @@ def _source(found: Evidence, loaded: data_room.Loaded | None, role: str) -> rows
     )
 
 
-def _calibration(found: Evidence) -> rows.Row | None:
+def _calibration(trial: Trial, found: Evidence) -> rows.Row | None:
     """The set that calibrates, its audit, and the method."""
     from seatrial.trial import audit
 
@@ -265,7 +265,26 @@ def _calibration(found: Evidence) -> rows.Row | None:
         findings=[audit.finding_row(f) for f in review.findings] if review else [],
         audit=audit.audit_row(review, sets) if review else None,
         facts={"held_out": len(found.split.held_out) if found.split else 0},
+        cost=_cost(trial),
     )
+
+
+def _cost(trial: Trial) -> rows.Row | None:
+    """Forecast and actual cost of the last pass of calibration, which had the most samples."""
+    last = trial.calibrations[-1] if trial.calibrations else None
+    if last is None or last.spent is None:
+        return None
+    told, spent = last.forecast, last.spent
+    return {
+        "samples": last.count,
+        "table_sha256": last.sha256,
+        "forecast_s": told.seconds if told else None,
+        "forecast_mb": told.memory_mb if told else None,
+        "seconds": spent.seconds,
+        "memory_mb": spent.memory_mb,
+        "setup_mb": spent.setup_mb,
+        "resumed": spent.resumed,
+    }
 
 
 def _next(found: Evidence, data: dict[str, Any], model: str, out: Path) -> list[str]:

@@ -47,10 +47,15 @@ def quantize(options: QuantizeOptions, progress: Progress) -> Report:
         with trial:
             portable = _make(trial, found, options, first)
             if portable.chosen is not None and portable.chosen.ref is not None:
-                files = delivered(trial.workspace.path(portable.chosen.ref), Path(options.out))
+                out, table = Path(options.out), portable.chosen.table
+                files = delivered(trial.workspace.path(portable.chosen.ref), out)
+                tables = []
+                if table is not None:
+                    beside = out.with_name(f"{out.stem}.ranges.json")
+                    tables = delivered(trial.workspace.path(table), beside)
             else:
                 raise UserError(options.model, portable.why_not or "no candidate can be used")
-            return _report(trial, found, options, files)
+            return _report(trial, found, options, files, tables)
 
 
 def _make(
@@ -94,12 +99,15 @@ def _make(
     return next(iter(found.portables.values()))
 
 
-def _report(trial: Trial, found: Evidence, options: QuantizeOptions, files: list[Path]) -> Report:
+def _report(
+    trial: Trial, found: Evidence, options: QuantizeOptions, files: list[Path], tables: list[Path]
+) -> Report:
     data = new("quantize", command_line=options.command_line, seed=trial.seed)
     evidence.describe(trial, found, data)
     data["environment"] = environment_row()
     data["targets"] = [document.target_row(t) for t in trial.targets]
     data["files"] = [evidence.file_row("int8-model", path) for path in files]
+    data["files"] += [evidence.file_row("ranges", path) for path in tables]
     dialects = list(found.portables)
     if len(dialects) > 1:
         text = f"the chosen targets want {len(dialects)} Q/DQ dialects; the first one was written"

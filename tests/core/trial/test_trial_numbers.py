@@ -103,10 +103,17 @@ def test_quantize_wrote_what_it_reports(quantized):
     import json
 
     report = json.loads((quantized / "q.json").read_text())
-    (file,) = report["files"]
-    content = (quantized / "out.onnx").read_bytes()
-    assert (file["role"], file["bytes"]) == ("int8-model", len(content))
-    assert file["sha256"] == hashlib.sha256(content).hexdigest()
+    files = {file["role"]: file for file in report["files"]}
+    for role, name in (("int8-model", "out.onnx"), ("ranges", "out.ranges.json")):
+        if role in files:
+            content = (quantized / name).read_bytes()
+            assert files[role]["bytes"] == len(content)
+            assert files[role]["sha256"] == hashlib.sha256(content).hexdigest()
+    # A backend's own quantizer leaves no table.
+    (chosen,) = [c for c in report["candidates"] if c["chosen"]]
+    assert set(files) == {"int8-model", *(["ranges"] if chosen["source"] == "core" else [])}
+    cost = report["calibration"]["cost"]
+    assert cost["samples"] == 96 and cost["seconds"] > 0 and cost["memory_mb"] > 0
 
 
 def test_the_chosen_candidate_is_the_model_that_went_forward(trial):
