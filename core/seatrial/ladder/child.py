@@ -6,6 +6,7 @@ With a task of the user's own it runs in the user child.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -180,6 +181,7 @@ class _Judged:
         self.labels = labels
         self.groups = test.groups
         self.count = test.count
+        self.distinct = distinct(test.hashes)
 
     def compare(self, sweep: Sweep, base: Sweep, noise: tuple[int, int]) -> Comparison:
         """Everything that two rungs tell of one another."""
@@ -211,13 +213,26 @@ class _Judged:
         if self.labels is None or sweep.bad_scores or base.bad_scores:
             return None
         step = base.rung.rung == ONNX_INT8
-        return paired(
-            base.scores,
-            sweep.scores,
-            groups=self.groups,
+        # A sample that was seen before says nothing new, and would narrow the interval.
+        first, second, groups = (
+            [of[i] for i in self.distinct] for of in (base.scores, sweep.scores, self.groups)
+        )
+        found = paired(
+            first,
+            second,
+            groups=groups,
             scale=getattr(self.task, "scale", 1.0),
             higher_is_better=self.task.higher_is_better,
             bounds=getattr(self.task, "bounds", None),
             margin=self.request.device_drop if step else self.request.max_drop,
             seed=self.request.seed,
         )
+        if len(self.distinct) < self.count and found.unit == "samples":
+            found = dataclasses.replace(found, unit=f"distinct samples of {self.count}")
+        return found
+
+
+def distinct(hashes: Sequence[str]) -> tuple[int, ...]:
+    """Position of the first sample of each content; the same for every rung and either answer."""
+    first = {hashes[i]: i for i in reversed(range(len(hashes)))}
+    return tuple(sorted(first.values()))

@@ -90,7 +90,20 @@ def _constant(facts: RungFacts, base: RungFacts | None) -> str:
 
 
 def doubts(facts: RungFacts, result: JudgeResult) -> Gate | None:
-    """Why the float baseline cannot serve as one: labels shifted, or no better than guessing."""
+    """Why the float baseline cannot serve as one, or not for all of its outputs."""
+    found = _unfit(facts, result)
+    stuck = [o.output for o in facts.outputs if o.constant]
+    if found is None and stuck and facts.n >= LEAST_FOR_CONSTANT:
+        text = (
+            f"output {stuck[0]!r} is constant, the same for all {facts.n} samples: nothing shows "
+            "that INT8 keeps it; if it is meant to be constant, take it out of the model's outputs"
+        )
+        return Gate(gate=UNPROVEN, code="baseline.constant-output", reason=text)
+    return found
+
+
+def _unfit(facts: RungFacts, result: JudgeResult) -> Gate | None:
+    """Labels shifted, or no better than guessing."""
     baseline = result.baseline
     if baseline is None or baseline.rung != facts.rung or facts.value is None:
         return None

@@ -18,6 +18,7 @@ from seatrial.data.contract import InputContract
 from seatrial.errors import UserError
 from seatrial.options import AuditOptions, Progress
 from seatrial.report import Report, new, rows
+from seatrial.samples import Samples
 from seatrial.trial import evidence
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
@@ -208,6 +209,21 @@ def _again(
         )  # fmt: skip
         made.append(second.ref if isinstance(second, data_room.Loaded) else None)
     return made[0], made[1] if len(made) > 1 else made[0]
+
+
+def varies(trial: Trial, found: Evidence, loaded: data_room.Loaded) -> bool:
+    """Whether a source made by code gives other samples when it is read again, all else equal."""
+    if loaded.source.kind != "callable":
+        return False
+    second = data_room.load(
+        trial.runner, loaded.source, found.config.inputs, trial.model.facts.inputs, role="test",
+        force=True, thin=AGAIN, limits=trial.limits(timeout_s=1800),
+    )  # fmt: skip
+    if not isinstance(second, data_room.Loaded):
+        return True
+    first, again = (Samples(trial.workspace.path(of.ref)) for of in (loaded, second))
+    known = dict(zip(first.ids, first.hashes, strict=True))
+    return any(known.get(i, one) != one for i, one in zip(again.ids, again.hashes, strict=True))
 
 
 def _of_the_data_room(found: data_room.DataFinding) -> rules.Finding:

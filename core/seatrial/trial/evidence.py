@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from seatrial import data as data_room
 from seatrial import results as r
 from seatrial.audit.records import Audit
+from seatrial.audit.rules import RED, Finding
 from seatrial.codec import encode
 from seatrial.export.records import FAIL, ModuleSpec
 from seatrial.ladder import gates
@@ -40,6 +41,7 @@ class Evidence:
         feed: the store that layout proof, profiling and benchmark are fed from.
         export_gate: of the export that the run began with; empty: it began at an ONNX model.
         module_cost: seconds that the module takes to start, and for one sample.
+        varies: the test source gave other samples when it was read again.
         missing: what was not tried, and would have to be for a better verdict.
         faults: of the core's own children, which belong to no target.
     """
@@ -73,6 +75,7 @@ class Evidence:
     missing: list[str] = dataclasses.field(default_factory=list)
     faults: list[r.Fault] = dataclasses.field(default_factory=list)
     interrupted: bool = False
+    varies: bool = False
 
     @property
     def advice_gain(self) -> bool:
@@ -143,6 +146,8 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         faulted=bool(found.faults),
         export=found.export_gate,
         exported=trial.admitted is not None,
+        unfit=next((f.text for f in _red(found)), ""),
+        varies=found.varies,
     )
     verdicts = []
     for state in trial.targets:
@@ -202,7 +207,7 @@ def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         remarks.append(rows.reason("run.core-fault", text, level="error"))
     if found.advice is not None and not found.advice.gain:
         remarks.append(rows.reason(f"int8.{found.advice.code}", found.advice.text, level="info"))
-    red = [f for f in found.audit.findings if f.level == "error"] if found.audit else []
+    red = _red(found)
     if red:
         text = f"the audit of the calibration set has {len(red)} red findings: {red[0].text}"
         remarks.append(rows.reason(f"calibration.{red[0].code}", text, level="warning"))
@@ -213,6 +218,10 @@ def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         text = "the ranges are the model's own; nobody showed the calibration data"
         remarks.append(rows.reason("calibration.none", text, level="info"))
     return remarks
+
+
+def _red(found: Evidence) -> list[Finding]:
+    return [f for f in found.audit.findings if f.level == RED] if found.audit else []
 
 
 def _contracts(found: Evidence) -> dict[str, Any] | None:

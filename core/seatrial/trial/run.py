@@ -29,7 +29,7 @@ from seatrial.trial import (
 from seatrial.trial import (
     shapes as shapes_of,
 )
-from seatrial.trial.audit import review
+from seatrial.trial.audit import review, varies
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.verdict.fast import LEAST_CALLS
@@ -206,6 +206,7 @@ def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> N
     found.test = _load(trial, found, source, "test", QUICK_TEST if found.quick else None)
     if found.test is None:
         return
+    found.varies = varies(trial, found, found.test)
     if found.calibration is not None:
         found.overlap = data_room.overlap(
             trial.workspace.path(found.calibration.ref), trial.workspace.path(found.test.ref)
@@ -230,10 +231,9 @@ def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> N
 
 def _audit(trial: Trial, found: Evidence) -> None:
     """Review the calibration set, now that every choice is made and the test set is open."""
-    if found.quick and trial.clock.left_s < 0.5 * trial.clock.reserve_s:
-        return
     trial.progress("audit", "calibration set")
-    review(trial, found, budget_s=min(AUDIT_S, 0.2 * trial.clock.left_s))
+    # Never left out: copies of the test set are known to it alone, and need no inference.
+    review(trial, found, budget_s=max(0.0, min(AUDIT_S, 0.2 * trial.clock.left_s)))
 
 
 def _benchmark(trial: Trial, found: Evidence) -> None:

@@ -91,7 +91,7 @@ def _ladder(case: Case, tally: _Tally) -> None:
         elif row["rung"] == shipping:
             _equality(case, tally, graded)
         elif row["gate"] == FAIL and (case.run.int8 or row["rung"] != ONNX_INT8):
-            tally.note(graded.code, _text(graded))
+            _beside(tally, graded)
     if main:
         return
     fault = case.target["fault"]
@@ -99,6 +99,20 @@ def _ladder(case: Case, tally: _Tally) -> None:
     text = f"the {name} artefact did not run on the test set"
     text += f": {fault_text(fault)}" if fault is not None else ""
     tally.say(NOT_PROVEN, "accuracy.not-run", text, missing=f"a run of the {name} artefact")
+
+
+def _beside(tally: _Tally, graded: Graded) -> None:
+    """A broken rung that does not ship itself.
+
+    The float that a target was told to run in FP32 is what its INT8 is set beside; one that is not
+    the model leaves no answer of that target above doubt.
+    """
+    row = graded.row
+    if graded.code != "ladder.not-equal" or row["rung"] != DEVICE_FLOAT or row["source"] == NATIVE:
+        tally.note(graded.code, _text(graded))
+        return
+    missing = "a float artefact of the target that equals the model"
+    tally.say(NOT_PROVEN, graded.code, _text(graded), missing=missing)
 
 
 def _text(graded: Graded) -> str:
@@ -156,6 +170,13 @@ def _caps(case: Case, tally: _Tally) -> None:
     if run.overlap:
         text = f"{run.overlap} calibration samples are in the test set: the test is not held out"
         tally.say(NOT_PROVEN, "data.overlap", text, missing="a test set apart from calibration")
+    elif run.unfit and run.int8:
+        text = f"the calibration set is not fit to prove it: {run.unfit}"
+        tally.say(NOT_PROVEN, "data.unfit", text, missing="a calibration set without red findings")
+    if run.varies:
+        text = "the test source is not repeatable: samples differ when it is read twice"
+        advice = "a test source without augmentation, or with a fixed seed"
+        tally.say(NOT_PROVEN, "data.not-repeatable", text, missing=advice)
     if run.synthetic_calibration and run.int8:
         text = "calibration was forced on synthetic data: its ranges are nobody's"
         tally.say(NOT_PROVEN, "data.synthetic-calibration", text, missing="real calibration data")

@@ -40,6 +40,8 @@ class Circumstances:
         faulted: a part of the trial that belongs to no target gave no answer.
         export: the parity gate of the export that the run began with; empty: there was none.
         exported: the export gave a model, equal or not.
+        unfit: the first red finding of the calibration set's audit.
+        varies: the test source gives other samples when it is read again.
     """
 
     int8: bool = True
@@ -53,6 +55,8 @@ class Circumstances:
     faulted: bool = False
     export: str = ""
     exported: bool = True
+    unfit: str = ""
+    varies: bool = False
 
 
 @record
