@@ -234,5 +234,5 @@ class _Judged:
 
 def distinct(hashes: Sequence[str]) -> tuple[int, ...]:
     """Position of the first sample of each content; the same for every rung and either answer."""
-    first = {hashes[i]: i for i in reversed(range(len(hashes)))}
+    first = {hashes[i] or str(i): i for i in reversed(range(len(hashes)))}
     return tuple(sorted(first.values()))

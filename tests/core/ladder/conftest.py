@@ -35,8 +35,9 @@ class Bench:
         labels: Sequence[Any] | None = None,
         groups: Sequence[str] | None = None,
         count: int | None = None,
+        repeats: int = 1,
     ) -> Ref:
-        """A store with one tensor per entry, first axis = sample."""
+        """A store with one tensor per entry, first axis = sample, each said to be there often."""
         folder = self.root / f"store{self.made}"
         self.made += 1
         folder.mkdir()
@@ -44,17 +45,23 @@ class Bench:
         writer = StoreWriter(folder, n)
         for i in range(n):
             writer.add({name: value[i] for name, value in outputs.items()})
-        samples = [{"id": str(i), "sha256": f"{i:064x}"} for i in range(n)]
+        samples = [{"id": str(i), "sha256": f"{i % (n // repeats):064x}"} for i in range(n)]
         if groups is not None:
             samples = [s | {"group": g} for s, g in zip(samples, groups, strict=True)]
         writer.close(samples, None if labels is None else list(labels))
         return self.job.add(folder)
 
     def test_set(
-        self, labels: Sequence[Any] | None, n: int, groups: Sequence[str] | None = None
+        self,
+        labels: Sequence[Any] | None,
+        n: int,
+        groups: Sequence[str] | None = None,
+        repeats: int = 1,
     ) -> Ref:
         """A test store; what the samples hold does not matter to the judge."""
-        return self.store({"x": np.arange(n, dtype=np.float32)[:, None]}, labels, groups, n)
+        return self.store(
+            {"x": np.arange(n, dtype=np.float32)[:, None]}, labels, groups, n, repeats
+        )
 
     def judge(
         self, test: Ref, rungs: Sequence[Rung], task: TaskSpec | None = None, **known: Any

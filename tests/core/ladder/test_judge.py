@@ -394,6 +394,46 @@ def test_groups_are_resampled_whole(bench: Any, logits: Make, rows: Any) -> None
     assert rows(result)["onnx-int8", "onnx-fp32"].row["groups"] == 60
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_sample_that_is_repeated_counts_once(
+    bench: Any, logits: Make, rows: Any, grouped: bool
+) -> None:
+    values, labels = logits(40)
+    worse = values.copy()
+    worse[0] = np.roll(worse[0], 1)
+    often = {k: np.tile(v, (12, 1)) for k, v in (("fp32", values), ("int8", noisy(worse, 0.01)))}
+    rungs = ladder(bench, often["fp32"], often["int8"])
+    groups = [f"video{i % 40 // 2}" for i in range(480)] if grouped else None
+    test = bench.test_set(np.tile(labels, 12).tolist(), 480, groups, repeats=12)
+    result = bench.judge(test, rungs)
+    (found,) = [c.paired for c in result.comparisons if c.paired]
+    assert (found.samples, found.differing <= 1) == (40, True)
+    assert found.ci95[1] > 5
+    row = rows(result)["onnx-int8", "onnx-fp32"].row
+    assert (row["gate"], row["n"]) == ("not proven", 480)
+    assert ("20 groups" if grouped else "40 distinct samples of 480") in row["reason"]
+
+
+@pytest.mark.parametrize(("samples", "code"), [(400, "baseline.constant-output"), (9, "")])
+def test_an_output_that_never_moves_proves_nothing_of_it(
+    bench: Any, logits: Make, rows: Any, samples: int, code: str
+) -> None:
+    values, labels = logits(samples)
+    dead = np.full((samples, 3), 0.5, np.float32)
+    rungs = [
+        lr.Rung(rung=lr.ONNX_FP32, outputs=bench.store({"y": values, "quality": dead})),
+        lr.Rung(
+            rung=lr.ONNX_INT8,
+            outputs=bench.store({"y": noisy(values, 0.1), "quality": dead}),
+            source="qdq:a",
+        ),
+    ]
+    found = rows(bench.judge(bench.test_set(labels.tolist(), samples), rungs))["onnx-fp32", None]
+    assert (found.code == code) == bool(code)
+    if code:
+        assert found.row["gate"] == "not proven" and "'quality' is constant" in found.row["reason"]
+
+
 @pytest.mark.parametrize(
     ("labels", "outputs", "task", "words"),
     [

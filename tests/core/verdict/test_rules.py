@@ -188,6 +188,9 @@ def test_an_artefact_that_did_not_run_proves_nothing() -> None:
         ({"overlap": 3}, "data.overlap"),
         ({"synthetic_calibration": True}, "data.synthetic-calibration"),
         ({"synthetic_test": True}, "data.synthetic-test"),
+        ({"unfit": "54 samples are nearly the test set's"}, "data.unfit"),
+        ({"overlap": 3, "unfit": "the same, told by the audit"}, "data.overlap"),
+        ({"varies": True}, "data.not-repeatable"),
     ],
 )
 def test_data_that_proves_nothing_caps_the_answer(known: dict[str, Any], code: str) -> None:
@@ -270,6 +273,23 @@ def test_a_float_model_ships_in_the_pinned_precision() -> None:
     run = {"graded": (pinned,), "int8": False, "sla": sla}
     assert judged(timings=(fp32, bf16), **run).answers["fast"] == "DO NOT SHIP"
     assert judged(timings=(bf16,), **run).answers["fast"] == "SHIP"
+
+
+@pytest.mark.parametrize(
+    ("code", "source", "verdict"),
+    [
+        ("ladder.not-equal", None, "NOT PROVEN"),
+        ("ladder.not-equal", "native", "SHIP"),
+        ("accuracy.drop", "native", "SHIP"),
+    ],
+)
+def test_a_float_that_is_not_what_it_is_called_leaves_a_doubt(
+    code: str, source: str | None, verdict: str
+) -> None:
+    beside = rung("device-float", "fail", code, against="onnx-fp32", source=source)
+    found = judged(graded=(*ladder(), beside))
+    assert found.verdict == verdict
+    assert codes(found, "error" if verdict == "NOT PROVEN" else "warning") == [code]
 
 
 def test_few_calls_do_not_bound_p99() -> None:

@@ -1,0 +1,122 @@
+"""A backend that runs Q/DQ models on ONNX Runtime and lies about it, one target per lie.
+
+``honest`` does not lie: what stops a trial on another target is its lie, and nothing else.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+
+from seatrial import hookimpl
+from seatrial import results as r
+
+SEATRIAL_CONTRACT = "1.0"
+
+
+def halve(y, call):
+    """Float32 cut to bfloat16."""
+    bits = np.ascontiguousarray(y, np.float32).view(np.uint32)
+    return (bits & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def nan_once(y, call):
+    """NaN for a single call, far from the first."""
+    return y * np.float32(np.nan) if call == 100 else y
+
+
+def wrong_now_and_then(y, call):
+    """Every ninth answer belongs to another class."""
+    return np.roll(y, 1, -1) if call % 9 == 0 else y
+
+
+#: What is done to the outputs of the INT8 session (and of all sessions of ``halves``).
+DISTORT = {
+    "honest": lambda y, call: y,
+    "copies": lambda y, call: y,
+    "halves": halve,
+    "late": lambda y, call: y,
+    "once": nan_once,
+    "dead": lambda y, call: np.zeros_like(y),
+    "shuffles": lambda y, call: np.roll(y, 2, -1),
+    "stuck": lambda y, call: y,
+    "sometimes": wrong_now_and_then,
+    "simulates": lambda y, call: y,
+}
+
+
+def _copy(ref, job):
+    shutil.copyfile(job.path(ref), job.out / "model.onnx")
+    return r.Artifact(format="onnx", entry="model.onnx", files=("model.onnx",))
+
+
+@hookimpl
+def seatrial_describe():
+    return r.Description(
+        title="Fibs",
+        vendor="nobody",
+        targets=tuple(r.Target(id=i, title=f"Fibs {i}", device=i) for i in DISTORT),
+        int8_forms=("float", "qdq"),
+    )
+
+
+@hookimpl
+def seatrial_probe(request):
+    return r.Availability(usable=True, versions={"fibs": "1.0"})
+
+
+@hookimpl
+def seatrial_compile_check(request, job):
+    return r.CompileReport(
+        verdict=r.Verdict.SUPPORTED, depth=r.Depth.ARTEFACT, artifact=_copy(request.model, job)
+    )
+
+
+@hookimpl
+def seatrial_build(request, job):
+    return r.Build(artifact=_copy(request.model, job), precision="FP32")
+
+
+@hookimpl
+def seatrial_build_int8(request, job):
+    if (request.form == "float") != (request.target == "copies"):
+        raise ValueError(f"{request.target} does not take {request.form}")
+    return r.Int8Build(artifact=_copy(request.model, job), method="INT8")
+
+
+@hookimpl
+def seatrial_load(request, job):
+    return Session(str(job.path(request.artifact)), request.target, request.precision)
+
+
+class Session:
+    """ONNX Runtime, and what the target makes of its answers."""
+
+    def __init__(self, path, target, precision):
+        import onnxruntime
+
+        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self.names = [o.name for o in self.session.get_outputs()]
+        self.target, self.calls, self.kept = target, 0, None
+        self.lies = precision == "int8" or target == "halves"
+
+    def run(self, feeds):
+        found = self.session.run(self.names, dict(feeds))
+        self.calls += 1
+        if self.lies:
+            found = [DISTORT[self.target](y, self.calls) for y in found]
+            kept = self.kept or found
+            if self.target == "late":
+                found, self.kept = kept, found
+            elif self.target == "stuck":
+                found = self.kept = kept
+        return dict(zip(self.names, found, strict=True))
+
+    def ran(self):
+        simulated = self.target == "simulates"
+        where = r.TargetKind.SIMULATOR if simulated else r.TargetKind.DEVICE
+        return r.Ran(where=where, device="CPU")
+
+    def close(self):
+        self.session = None
