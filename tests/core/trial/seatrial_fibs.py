@@ -34,7 +34,6 @@ def wrong_now_and_then(y, call):
 #: What is done to the outputs of the INT8 session (and of all sessions of ``halves``).
 DISTORT = {
     "honest": lambda y, call: y,
-    "copies": lambda y, call: y,
     "halves": halve,
     "late": lambda y, call: y,
     "once": nan_once,
@@ -57,7 +56,6 @@ def seatrial_describe():
         title="Fibs",
         vendor="nobody",
         targets=tuple(r.Target(id=i, title=f"Fibs {i}", device=i) for i in DISTORT),
-        int8_forms=("float", "qdq"),
     )
 
 
@@ -80,8 +78,6 @@ def seatrial_build(request, job):
 
 @hookimpl
 def seatrial_build_int8(request, job):
-    if (request.form == "float") != (request.target == "copies"):
-        raise ValueError(f"{request.target} does not take {request.form}")
     return r.Int8Build(artifact=_copy(request.model, job), method="INT8")
 
 
