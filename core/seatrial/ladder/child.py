@@ -214,13 +214,10 @@ class _Judged:
             return None
         step = base.rung.rung == ONNX_INT8
         # A sample that was seen before says nothing new, and would narrow the interval.
-        first, second, groups = (
-            [of[i] for i in self.distinct] for of in (base.scores, sweep.scores, self.groups)
-        )
         found = paired(
-            first,
-            second,
-            groups=groups,
+            [base.scores[i] for i in self.distinct],
+            [sweep.scores[i] for i in self.distinct],
+            groups=[self.groups[i] for i in self.distinct],
             scale=getattr(self.task, "scale", 1.0),
             higher_is_better=self.task.higher_is_better,
             bounds=getattr(self.task, "bounds", None),
