@@ -55,7 +55,10 @@ def seatrial_describe():
     return r.Description(
         title="Fibs",
         vendor="nobody",
-        targets=tuple(r.Target(id=i, title=f"Fibs {i}", device=i) for i in DISTORT),
+        targets=tuple(
+            r.Target(id=i, title=f"Fibs {i}", device=i, rules=r.InputRules(qdq=r.QdqDialect()))
+            for i in DISTORT
+        ),
     )
 
 
