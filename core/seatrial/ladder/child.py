@@ -225,7 +225,7 @@ class _Judged:
             seed=self.request.seed,
         )
         if len(self.distinct) < self.count and found.unit == "samples":
-            found = dataclasses.replace(found, unit=f"distinct samples of {self.count}")
+            found = dataclasses.replace(found, unit="distinct samples")
         return found
 
 
