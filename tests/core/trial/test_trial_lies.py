@@ -44,11 +44,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def _cases(names, few, known):
+    found = []
     for name in names:
         marks = [] if name in few else [pytest.mark.long]
         if name in known:
             marks.append(pytest.mark.xfail(reason=known[name], strict=True))
-        yield pytest.param(name, marks=marks)
+        found.append(pytest.param(name, marks=marks))
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
