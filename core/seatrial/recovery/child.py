@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from seatrial.calibration.table import load, save
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
@@ -11,16 +13,25 @@ from seatrial.results import Artifact, Ref
 from seatrial.samples import Samples
 
 from . import bias
+from . import rescale as rescaling
 from .types import (
     CORRECT_MOST,
+    EQUALISED,
+    PROVE_MOST,
+    RESCALE_MOST,
     WEIGH_MOST,
     Corrected,
     CorrectRequest,
+    Rescaled,
+    RescaleRequest,
     Weighed,
     WeighRequest,
 )
 from .weigh import spread
 from .weigh import weigh as weighed
+
+#: Name of the rewritten float model.
+RESCALED = "model.rescaled.onnx"
 
 
 def weigh(request: WeighRequest, job: Job) -> Weighed:
@@ -59,8 +70,47 @@ def correct(request: CorrectRequest, job: Job) -> Corrected:
     )
 
 
-def _samples(ref: Ref, job: Job) -> Samples:
+def rescale(request: RescaleRequest, job: Job) -> Rescaled:
+    """Scale channels of the float model; see :mod:`seatrial.recovery.rescale`.
 
+    Raises:
+        UserError: the store is empty.
+    """
+    samples = _samples(request.samples, job)
+    path = job.path(request.model)
+    indices = spread(samples.count, RESCALE_MOST)
+    done = rescaling.rescale(path, request.kind, samples, indices, seed=request.seed, job=job)
+    if not done.sites:
+        return Rescaled(artifact=None, note="no channels to scale")
+    files = done.prepared.graph.write(job.out / RESCALED)
+    proof = spread(samples.count, PROVE_MOST)
+    off = rescaling.difference(path, job.out / RESCALED, samples, proof)
+    made = Rescaled(
+        artifact=None,
+        sites=done.sites,
+        spread=done.spread,
+        difference=min(off, 1e9),
+        proven=len(proof),
+        folded=done.prepared.folded,
+        removed=tuple(done.prepared.removed),
+    )
+    if not off <= rescaling.ROUNDING:
+        note = f"refused: its outputs are off by {off:.1e} of their peak, more than float rounding"
+        return replace(made, note=note)
+    note = f"{_what(request.kind, done)}; outputs equal to {off:.0e} on {len(proof)} samples"
+    return replace(made, note=note, artifact=Artifact(format="onnx", entry=RESCALED, files=files))
+
+
+def _what(kind: str, done: rescaling.Rescaled) -> str:
+    factor = f"scales up to {done.spread:.3g} to 1"
+    if kind == EQUALISED:
+        return f"{done.sites} pairs of layers equalised, {factor}"
+    strengths = sorted(set(done.strengths))
+    told = f"{strengths[0]:g}" if len(strengths) == 1 else f"{strengths[0]:g} to {strengths[-1]:g}"
+    return f"inputs of matrix products smoothed at {done.sites} places, strength {told}, {factor}"
+
+
+def _samples(ref: Ref, job: Job) -> Samples:
     samples = Samples(job.path(ref))
     if not samples.count:
         raise UserError("calibration", "the sample store is empty")

@@ -9,6 +9,7 @@ ranges                always                                    one pass over th
 bias                  0.002                                     about three inferences of 48 samples
 backends' quantizers  0.02                                      two to five calibrations each
 weighted ranges       0.02, with bias correction                the same, and a pass over 32 samples
+channel scales        0.02, with bias correction                a rewrite, its proof, a calibration
 structure             0.02, with bias correction                the same; these nodes gain no speed
 other forms           0.02, where matrix products prevail       nothing; little or no speed to gain
 ====================  ========================================  ===================================
@@ -28,6 +29,7 @@ from seatrial.calibration.types import METHODS
 from seatrial.quantize.recipe import DEPTHWISE_FLOAT, ERROR_FINE, KL_FINE
 from seatrial.quantize.schemes import PLAIN, scheme
 from seatrial.quantize.types import DYNAMIC, WEIGHT_ONLY
+from seatrial.recovery.types import REWRITES
 from seatrial.results import QdqDialect
 
 #: Mean KL below which bias correction has nothing to correct.
@@ -55,7 +57,7 @@ OTHERS = (DYNAMIC, WEIGHT_ONLY)
 FEWER = ("16-bit", *OTHERS)
 
 #: Everything that ``--methods`` takes.
-NAMES = (*METHODS, WEIGHTED, *VARIANTS, *OTHERS)
+NAMES = (*METHODS, WEIGHTED, *REWRITES, *VARIANTS, *OTHERS)
 
 #: How many of the closest recipes a stage builds on.
 BASES = 2
@@ -69,6 +71,7 @@ class Recipe:
         method: how ranges are chosen; :data:`WEIGHTED` or one of the calibration's methods.
         corrected: with bias correction.
         kept: ``depthwise-float`` or ``""``.
+        rewrite: of the float model before anything else, one of :data:`REWRITES`, or ``""``.
         form: one of :data:`VARIANTS` or :data:`OTHERS`; ``""``: the dialect as it is.
     """
 
@@ -76,6 +79,12 @@ class Recipe:
     corrected: bool = False
     kept: str = ""
     form: str = ""
+    rewrite: str = ""
+
+    @property
+    def simple(self) -> bool:
+        """Whether it needs nothing but the ranges of the model as it is."""
+        return not self.corrected and not self.rewrite
 
     def dialect(self, wanted: QdqDialect) -> QdqDialect:
         """The form of the pairs that this recipe writes for a target's dialect."""
@@ -88,7 +97,7 @@ class Recipe:
         """``core:mse-u8-perchannel+bias``."""
         first = self.form if self.form in OTHERS else self.method
         parts = [f"core:{first}-{scheme(self.dialect(wanted))}"]
-        parts += ["bias" if self.corrected else "", self.kept]
+        parts += [self.rewrite, "bias" if self.corrected else "", self.kept]
         return "+".join(p for p in parts if p)
 
 
@@ -99,10 +108,12 @@ class Traits:
     Attributes:
         depthwise: it has depthwise convolutions.
         products: most of what can be quantised is matrix products.
+        rewrites: of :data:`REWRITES`, those that the graph has places for.
     """
 
     depthwise: bool = False
     products: bool = False
+    rewrites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,10 +131,14 @@ class Stage:
     error: float = ERROR_FINE
 
 
+#: Asks for :attr:`Traits.rewrites`, which take a look at the graph.
+SCALES = Stage("channel scales")
+
 STAGES = (
     Stage("ranges", -1.0, -1.0),
     Stage("bias correction", KL_EXACT, ERROR_EXACT),
     Stage("weighted ranges"),
+    SCALES,
     Stage("depthwise in float"),
     Stage("other forms"),
 )
@@ -142,6 +157,8 @@ def named(name: str) -> Recipe:
     """
     if name in OTHERS:
         return Recipe("", form=name)
+    if name in REWRITES:
+        return Recipe("mse", rewrite=name)
     if name in VARIANTS:
         return Recipe("minmax", form=name)
     if name not in NAMES:
@@ -164,7 +181,7 @@ def recipes(
         return tuple(first) or tuple(Recipe(m) for m in PLAIN)
     bases = tuple(b for b in ranking if b.form not in OTHERS)[:BASES]
     found: list[Recipe] = []
-    if stage is STAGES[4]:
+    if stage is STAGES[5]:
         found = [named(name) for name in OTHERS] if traits.products and ranking else []
     elif not bases:
         return ()
@@ -172,6 +189,9 @@ def recipes(
         found = [replace(b, corrected=True) for b in bases]
     elif stage is STAGES[2]:
         found = [Recipe(WEIGHTED, corrected=True)]
+    elif stage is SCALES:
+        # On the closest alone: every rewrite costs a calibration of its own.
+        found = [replace(bases[0], corrected=True, rewrite=w) for w in traits.rewrites]
     else:
         found = [replace(b, corrected=True, kept=DEPTHWISE_FLOAT) for b in bases]
         found *= traits.depthwise

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+
 from seatrial.codec import record
 from seatrial.results import Artifact, Ref
+
+#: Rewrites of the float model: cross-layer equalisation, and SmoothQuant.
+EQUALISED, SMOOTHED = "equalised", "smoothed"
+REWRITES = (EQUALISED, SMOOTHED)
 
 
 @record
@@ -27,6 +34,9 @@ class WeighRequest:
 
 #: Samples that weighted histograms are made from, and that corrections look at.
 WEIGH_MOST, CORRECT_MOST = 32, 48
+
+#: Samples that rewrites look at, and on which they are held against the original.
+RESCALE_MOST, PROVE_MOST = 32, 8
 
 
 @record
@@ -77,3 +87,45 @@ class Corrected:
     skipped: int
     samples: int
     shift: float
+
+
+@record
+class RescaleRequest:
+    """Ask for the same float function with channels of another size.
+
+    Attributes:
+        model: the float model.
+        kind: one of :data:`REWRITES`.
+        samples: a sample store.
+        seed: of picked rows.
+    """
+
+    model: Ref
+    kind: str
+    samples: Ref
+    seed: int = 0
+
+
+@record
+class Rescaled:
+    """The rewritten float model.
+
+    Attributes:
+        artifact: format ``onnx``; ``None`` when there is nothing to scale, or it was refused.
+        sites: how many places were scaled.
+        spread: largest ratio of two scales at one place.
+        difference: largest difference of an output from the original's, as a share of its peak.
+        proven: samples on which the outputs were compared.
+        folded: label of each node that went into another one -> label of that one.
+        removed: labels of the nodes that are gone without a trace.
+        note: one line on what was done, or why not.
+    """
+
+    artifact: Artifact | None
+    sites: int = 0
+    spread: float = 1.0
+    difference: float = 0.0
+    proven: int = 0
+    folded: Mapping[str, str] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    note: str = ""

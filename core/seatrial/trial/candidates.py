@@ -16,7 +16,13 @@ from seatrial.jobs.carry import user_cache
 from seatrial.quantize import bakeoff
 from seatrial.quantize.types import InsertRequest, Score
 from seatrial.recovery import plan
-from seatrial.recovery.types import CorrectRequest, WeighRequest
+from seatrial.recovery.types import (
+    REWRITES,
+    CorrectRequest,
+    Rescaled,
+    RescaleRequest,
+    WeighRequest,
+)
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
@@ -26,7 +32,12 @@ CORE = "core"
 
 @dataclasses.dataclass
 class Made:
-    """A portable Q/DQ model, or why there is none; ``table`` holds the core's ranges."""
+    """A portable Q/DQ model, or why there is none; ``table`` holds the core's ranges.
+
+    Attributes:
+        model: the rewritten float model that it was made of; ``None``: the trial's own.
+        rewritten: what was done to the float model.
+    """
 
     ref: r.Ref | None
     method: str = ""
@@ -35,6 +46,8 @@ class Made:
     fault: r.Fault | None = None
     why_not: str = ""
     table: r.Ref | None = None
+    model: r.Ref | None = None
+    rewritten: str = ""
 
 
 @dataclasses.dataclass
@@ -79,6 +92,7 @@ class Tables:
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
         self.known: dict[tuple[str, ...], Made | r.Ref] = {}
+        self.rescaled: dict[tuple[str, str], Rescaled] = {}
         facts = trial.model.facts
         self.depthwise = depthwise(facts)
         counts = facts.quantizable
@@ -87,35 +101,82 @@ class Tables:
             depthwise=bool(self.depthwise), products=2 * products > sum(counts.values())
         )
 
-    def get(self, store: r.Ref, method: str = "") -> Made | r.Ref:
-        """The calibration table that a method needs over a store, or why there is none."""
-        table = self._known(("table", store.sha256), lambda: self._collect(store))
+    def get(self, store: r.Ref, method: str = "", rewrite: str = "") -> Made | r.Ref:
+        """The calibration table that a method needs over a store, or why there is none.
+
+        A rewritten model has a table of its own: one range per tensor says nothing of channels,
+        so it cannot be had from the other one.
+        """
+        model = self.model(store, rewrite)
+        if isinstance(model, Made):
+            return model
+        table = self._known(
+            ("table", store.sha256, model.sha256), lambda: self._collect(model, store)
+        )
         if method != plan.WEIGHTED or isinstance(table, Made):
             return table
-        return self._known(("weighted", store.sha256), lambda: self._weigh(store, table))
+        key = ("weighted", store.sha256, model.sha256)
+        return self._known(key, lambda: self._weigh(model, store, table))
+
+    def model(self, store: r.Ref, rewrite: str = "") -> Made | r.Ref:
+        """The float model to start from, or why it cannot be rewritten."""
+        if not rewrite:
+            return self.trial.model.ref
+        return self._known(("model", store.sha256, rewrite), lambda: self._rescale(store, rewrite))
+
+    def rewrites(self, store: r.Ref) -> tuple[str, ...]:
+        """The rewrites that the model has places for."""
+        for one in REWRITES:
+            self.model(store, one)
+        return tuple(w for w in REWRITES if self._sites(store, w))
+
+    def _sites(self, store: r.Ref, rewrite: str) -> bool:
+        known = self.rescaled.get((store.sha256, rewrite))
+        return known is not None and known.sites > 0
+
+    def _rescale(self, store: r.Ref, rewrite: str) -> Made | r.Ref:
+        trial = self.trial
+        trial.progress("quantize", f"channel scales: {rewrite}", None)
+        request = RescaleRequest(
+            model=trial.model.ref, kind=rewrite, samples=store, seed=trial.seed
+        )
+        outcome = trial.runner.task(
+            "seatrial.recovery.child:rescale",
+            request,
+            refs=[request.model, store],
+            limits=trial.limits(timeout_s=1800),
+        )
+        result: Rescaled | None = outcome.result
+        if result is None:
+            return Made(None, fault=outcome.fault)
+        self.rescaled[store.sha256, rewrite] = result
+        if result.artifact is None:
+            return Made(None, why_not=result.note)
+        return trial.runner.adopt(outcome, result.artifact)
+
+    def note(self, one: plan.Recipe, store: r.Ref) -> str:
+        """What was done to the float model of a recipe."""
+        known = self.rescaled.get((store.sha256, one.rewrite))
+        return known.note if known is not None else ""
 
     def _known(self, key: tuple[str, ...], make: Callable[[], Made | r.Ref]) -> Made | r.Ref:
         if key not in self.known:
             self.known[key] = make()
         return self.known[key]
 
-    def _collect(self, store: r.Ref) -> Made | r.Ref:
-        trial = self.trial
+    def _collect(self, model: r.Ref, store: r.Ref) -> Made | r.Ref:
         request = RangesRequest(
-            model=trial.model.ref,
+            model=model,
             samples=store,
             statistics=SAMPLED,
-            seed=trial.seed,
+            seed=self.trial.seed,
             checkpoints=str(user_cache() / "calibration"),
         )
-        return self._task("seatrial.calibration.child:ranges", request, [request.model, store])
+        return self._task("seatrial.calibration.child:ranges", request, [model, store])
 
-    def _weigh(self, store: r.Ref, table: r.Ref) -> Made | r.Ref:
-        request = WeighRequest(
-            model=self.trial.model.ref, ranges=table, samples=store, seed=self.trial.seed
-        )
-        refs = [request.model, table, store]
-        return self._task("seatrial.recovery.child:weigh", request, refs)
+    def _weigh(self, model: r.Ref, store: r.Ref, table: r.Ref) -> Made | r.Ref:
+        request = WeighRequest(model=model, ranges=table, samples=store, seed=self.trial.seed)
+        return self._task("seatrial.recovery.child:weigh", request, [model, table, store])
 
     def _task(self, name: str, request: Any, refs: Sequence[r.Ref]) -> Made | r.Ref:
         """The object that a core task writes, or why there is none."""
@@ -136,7 +197,12 @@ class Tables:
             request = self.insert_request(dialect, one, store, more_float)
             if isinstance(request, Made):
                 return request
-            made = dataclasses.replace(insert(self.trial, request), table=request.ranges)
+            made = dataclasses.replace(
+                insert(self.trial, request),
+                table=request.ranges,
+                model=request.model if one.rewrite else None,
+                rewritten=self.note(one, store),
+            )
             return self._correct(made, store) if one.corrected and made.ref is not None else made
 
         scheme = name.removeprefix("core:")
@@ -151,17 +217,23 @@ class Tables:
     ) -> InsertRequest | Made:
         """What to ask of the insertion, or why it cannot be asked."""
         form = one.form if one.form in plan.OTHERS else ""
-        table = None if form else self.get(store, one.method)
+        model = self.model(store, one.rewrite)
+        if isinstance(model, Made):
+            return model
+        table = None if form else self.get(store, one.method, one.rewrite)
         if isinstance(table, Made):
             return table
-        kept = self.depthwise if one.kept else ()
+        kept = (*(self.depthwise if one.kept else ()), *more_float)
+        known = self.rescaled.get((store.sha256, one.rewrite))
+        if known is not None:  # its nodes are those of the prepared graph
+            kept = tuple(known.folded.get(n, n) for n in kept if n not in known.removed)
         return InsertRequest(
-            model=self.trial.model.ref,
+            model=model,
             ranges=table,
             dialect=one.dialect(dialect),
             form=form,
             method="mse" if one.method == plan.WEIGHTED else one.method,
-            keep_float=tuple(dict.fromkeys((*kept, *more_float))),
+            keep_float=tuple(dict.fromkeys(kept)),
         )
 
     def _correct(self, made: Made, store: r.Ref) -> Made:
@@ -170,7 +242,7 @@ class Tables:
         assert made.ref is not None
         left = trial.clock.left_s - trial.clock.reserve_s
         request = CorrectRequest(
-            model=trial.model.ref,
+            model=made.model or trial.model.ref,
             candidate=made.ref,
             samples=store,
             seconds=max(1.0, left) if math.isfinite(left) else 0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -65,7 +66,11 @@ class Contest:
                 self._vendors(vendors)
             if stage is not plan.STAGES[0] and not self._far(stage):
                 continue
-            wanted = plan.recipes(stage, self.ranking(), self.tables.traits, first)
+            traits = self.tables.traits
+            if stage is plan.SCALES and not self._late and self.ranking():
+                found = self.tables.rewrites(self.data.fit)
+                traits = dataclasses.replace(traits, rewrites=found)
+            wanted = plan.recipes(stage, self.ranking(), traits, first)
             self._enter([w for w in wanted if w not in self._entered()])
 
     def ranking(self) -> list[plan.Recipe]:
@@ -96,7 +101,7 @@ class Contest:
             for candidate in new:
                 candidate.reason = LATE
             return
-        simple = [c for c in new if c.recipe is not None and not c.recipe.corrected]
+        simple = [c for c in new if c.recipe is not None and c.recipe.simple]
         entrants = []
         for candidate in simple:
             assert candidate.recipe is not None
@@ -228,6 +233,8 @@ def settle(candidates: Sequence[Candidate]) -> tuple[Candidate | None, str]:
     for candidate in candidates:
         candidate.reason = choice.reasons.get(candidate.name, candidate.reason)
         candidate.chosen = candidate.name == choice.name
+        if candidate.made is not None and candidate.made.rewritten:
+            candidate.reason += f"; {candidate.made.rewritten}"
     winner = next((c for c in candidates if c.chosen), None)
     if winner is not None or not candidates:
         return winner, choice.reason

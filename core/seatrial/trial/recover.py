@@ -156,7 +156,7 @@ class Recovery:
             self.trial,
             base.made.ref,
             self.data,
-            model=self.trial.model.ref,
+            model=base.made.model or self.trial.model.ref,
             table=base.made.table,
             budget_s=max(5.0, min(DIAGNOSE_S, 0.4 * self.budget_s)),
         )

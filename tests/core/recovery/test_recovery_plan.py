@@ -33,7 +33,7 @@ def test_every_stage_builds_on_the_closest() -> None:
         Recipe("minmax", corrected=True),
     )
     assert recipes(STAGES[2], RANKING, Traits()) == (Recipe(WEIGHTED, corrected=True),)
-    kept = recipes(STAGES[3], RANKING, Traits(depthwise=True))
+    kept = recipes(STAGES[4], RANKING, Traits(depthwise=True))
     assert [r.method for r in kept] == ["mse", "minmax"]
     assert all(r.kept and r.corrected for r in kept)
 
@@ -48,7 +48,7 @@ def test_nothing_is_tried_on_nothing_or_twice(stage: object) -> None:
 
 
 def test_what_the_graph_does_not_have_is_not_tried() -> None:
-    assert recipes(STAGES[3], RANKING, Traits()) == ()
+    assert recipes(STAGES[4], RANKING, Traits()) == ()
 
 
 def test_names_say_everything() -> None:
@@ -71,6 +71,6 @@ def test_every_name_that_can_be_typed_gives_a_recipe_of_its_own() -> None:
 
 def test_other_forms_are_for_products_and_are_not_corrected() -> None:
     products = Traits(products=True)
-    assert [r.form for r in recipes(STAGES[4], RANKING, products)] == ["dynamic", "weight-only"]
-    assert recipes(STAGES[4], RANKING, Traits()) == ()
+    assert [r.form for r in recipes(STAGES[5], RANKING, products)] == ["dynamic", "weight-only"]
+    assert recipes(STAGES[5], RANKING, Traits()) == ()
     assert recipes(STAGES[1], [named("dynamic")], products) == ()
