@@ -21,12 +21,13 @@ from seatrial.trial.targets import TargetState
 CHANNELS, SIZE, COUNT = 16, 12, 80
 
 
-def depthwise_net(path: Path, spread: float) -> None:
+def depthwise_net(path: Path, spread: float, *, limited: bool = True) -> None:
     """Normalisation after ReLU makes channels of unequal size, a depthwise one evens them out.
 
     Args:
         path: where to write.
         spread: of the channels' sizes; 1 gives a net that INT8 does not hurt.
+        limited: a Clip, which nothing reaches, keeps scales from crossing over to the next layer.
     """
     rng = np.random.default_rng(0)
     size = np.geomspace(1, spread, CHANNELS)
@@ -35,6 +36,8 @@ def depthwise_net(path: Path, spread: float) -> None:
         "scale": size,
         "zero": np.zeros(CHANNELS),
         "one": np.ones(CHANNELS),
+        "low": np.float32(-1e6),
+        "high": np.float32(1e6),
         "depth": rng.normal(size=(CHANNELS, 1, 3, 3)) / size[:, None, None, None],
         "point": rng.normal(size=(10, CHANNELS, 1, 1)),
     }
@@ -43,7 +46,15 @@ def depthwise_net(path: Path, spread: float) -> None:
         node("Conv", ["x", "first"], ["f"], name="first"),
         node("Relu", ["f"], ["h"], name="relu0"),
         node("BatchNormalization", ["h", "scale", "zero", "zero", "one"], ["g"], name="norm"),
-        node("Conv", ["g", "depth"], ["d"], name="depth", group=CHANNELS, pads=[1] * 4),
+        *([node("Clip", ["g", "low", "high"], ["l"], name="limit")] if limited else []),
+        node(
+            "Conv",
+            ["l" if limited else "g", "depth"],
+            ["d"],
+            name="depth",
+            group=CHANNELS,
+            pads=[1] * 4,
+        ),
         node("Relu", ["d"], ["r"], name="relu"),
         node("Conv", ["r", "point"], ["p"], name="point"),
         node("GlobalAveragePool", ["p"], ["a"], name="pool"),
@@ -55,7 +66,7 @@ def depthwise_net(path: Path, spread: float) -> None:
         "net",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 10])],
-        [numpy_helper.from_array(v.astype(np.float32), n) for n, v in weights.items()],
+        [numpy_helper.from_array(np.asarray(v, np.float32), n) for n, v in weights.items()],
     )
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
@@ -69,9 +80,9 @@ def trial(tmp_path: Path) -> Iterator[Trial]:
         yield made
 
 
-def bake_off(trial: Trial, spread: float) -> quantise.Portable:
+def bake_off(trial: Trial, spread: float, *, limited: bool = True) -> quantise.Portable:
     path = trial.out / "net.onnx"
-    depthwise_net(path, spread)
+    depthwise_net(path, spread, limited=limited)
     trial.admitted = intake.admit(path, trial.workspace)
     folder = trial.out / "samples"
     folder.mkdir()
@@ -117,6 +128,28 @@ def test_depthwise_convolutions_stay_float_where_nothing_else_helps(trial: Trial
     assert len(tables) == 2
     assert winner.made is found.chosen
     assert found.chosen.table not in tables
+
+
+def test_equalised_channels_keep_everything_in_int8(trial: Trial) -> None:
+    found = bake_off(trial, spread=3000.0, limited=False)
+    names = [c.name for c in found.candidates]
+    assert sum("+equalised+bias" in n for n in names) == 1
+    assert not any("smoothed" in n or DEPTHWISE_FLOAT in n for n in names)
+    winner = found.winner
+    assert winner is not None
+    assert "+equalised" in winner.name
+    assert winner.score is not None
+    assert winner.score.kl is not None
+    assert winner.score.kl < KL_FINE
+    assert "layers equalised, scales up to" in winner.reason
+    assert "on 8 samples" in winner.reason
+    assert found.chosen is not None
+    assert not {"depth", "point"} & set(found.chosen.float_nodes)
+    # More nodes in float, from the rewritten model again, for which bias and ranges are its own.
+    again = winner.remake(found_store(trial), ("point",))
+    assert again.model == found.chosen.model != trial.model.ref
+    assert "point" in again.float_nodes
+    assert "depth" not in again.float_nodes
 
 
 def test_a_net_that_int8_does_not_hurt_is_left_alone(trial: Trial) -> None:
