@@ -87,14 +87,14 @@ MODELS = {
     "resnet20": Model(
         f"{NETS}:cifar_resnet20",
         "image",
-        'size = [32, 32]\nlayout = "NCHW"\n' + TORCH_STATS,
+        'size = [32, 32]\nlayout = "NCHW"\ndtype = "float32"\n' + TORCH_STATS,
         CIFAR,
         weights="torch/cifar10_resnet20.safetensors",
     ),
     "resnet32": Model(
         f"{NETS}:cifar_resnet32",
         "image",
-        'size = [32, 32]\nlayout = "NCHW"\n' + TORCH_STATS,
+        'size = [32, 32]\nlayout = "NCHW"\ndtype = "float32"\n' + TORCH_STATS,
         CIFAR,
         weights="torch/cifar10_resnet32.safetensors",
     ),

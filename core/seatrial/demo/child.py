@@ -110,21 +110,23 @@ def _epoch(net: Any, images: Any, labels: Any) -> None:
 
 
 def _spoil(net: Any, factor: float) -> None:
-    """Scale channel 0 of the residual stream up, and undo it in everything that reads the stream.
+    """Scale the channels of the residual stream apart, and undo it in everything that reads it.
 
-    The float function does not change. The range of the stream grows by the factor, and with it
-    the step of a per-tensor quantiser; and since the stream is added to, no rescaling of a pair of
-    neighbouring layers can take the factor out again.
+    Channel c of C grows by factor^(c / (C - 1)). The float function does not change. The range of
+    the stream grows by the factor, and with it the step of a per-tensor quantiser, in which the
+    small channels vanish; every channel matters as before, so no clipping helps; and since the
+    stream is added to, no rescaling of a pair of neighbouring layers can take the factors out.
     """
     import torch
 
     with torch.no_grad():
+        sizes = factor ** torch.linspace(0, 1, len(net.norm.weight))
         for norm in (net.norm, *(block[-1] for block in net.blocks)):
-            norm.weight[0] *= factor
-            norm.bias[0] *= factor
+            norm.weight *= sizes
+            norm.bias *= sizes
         for block in net.blocks:
-            block[0].weight[0] /= factor
-        net.head.weight[:, 0] /= factor
+            block[0].weight /= sizes.reshape(-1, 1, 1, 1)
+        net.head.weight /= sizes.reshape(1, -1, 1, 1)
 
 
 def _export(net: Any, path: Path) -> None:

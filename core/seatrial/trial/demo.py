@@ -71,7 +71,7 @@ def _run_options(options: DemoOptions, out: Path, files: DemoFiles, model: str) 
         out=str(out / name),
         targets=options.targets,
         quick=options.quick,
-        all_int8=True,  # mixed precision would hide what an outlier channel does
+        all_int8=True,  # mixed precision would hide what unequal channels do
         jobs=options.jobs,
         command_line=typed,
     )
