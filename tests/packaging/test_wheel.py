@@ -72,7 +72,9 @@ def test_only_our_packages_are_in_the_wheel(wheel):
     version = PROJECT["project"]["version"]
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert tops == NAMES | {f"seatrial-{version}.dist-info"}
-    assert not [n for n in wheel.namelist() if "__pycache__" in n or "test" in Path(n).name]
+    tests = ("test_", "conftest")
+    names = wheel.namelist()
+    assert not [n for n in names if "__pycache__" in n or Path(n).name.startswith(tests)]
 
 
 def test_every_module_of_the_tree_is_in_the_wheel(wheel):

@@ -25,7 +25,7 @@ def alive(folder):
 
 
 @pytest.mark.parametrize(
-    ("number", "stage"), [(signal.SIGINT, "[7/8] ladder"), (signal.SIGTERM, "[4/8] compile")]
+    ("number", "stage"), [(signal.SIGINT, "[7/9] ladder"), (signal.SIGTERM, "[4/9] compile")]
 )
 def test_an_interrupted_run_reports_what_it_has(start, shelf, tmp_path, valid, number, stage):
     words = ["run", f"{shelf}/digits.onnx", "--calibration", f"{shelf}/calibration.npz"]
