@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from seatrial import data as data_room
 from seatrial import results as r
 from seatrial.audit.records import Audit
-from seatrial.audit.rules import RED, Finding
+from seatrial.audit.rules import RED, SHOWN, Finding
 from seatrial.codec import encode
 from seatrial.export.records import FAIL, ModuleSpec
 from seatrial.ladder import gates
@@ -24,6 +24,13 @@ from seatrial.trial import advised, document, layouts, quantise, timing
 from seatrial.trial.machine import environment_row
 from seatrial.verdict import rules
 from seatrial.verdict.records import Case, Circumstances
+
+#: The finding that calibration samples are near duplicates of test samples.
+NEAR_TEST = "near-test"
+
+#: Share of the test set from which on such duplicates keep a verdict open: less cannot move the
+#: drop by a point.
+MATERIAL = 0.01
 
 if TYPE_CHECKING:
     from seatrial.config import Config
@@ -146,7 +153,7 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         faulted=bool(found.faults),
         export=found.export_gate,
         exported=trial.admitted is not None,
-        unfit=next((f.text for f in _red(found)), ""),
+        unfit=next((f.text for f in _decisive(found)), ""),
         varies=found.varies,
     )
     verdicts = []
@@ -222,6 +229,23 @@ def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
 
 def _red(found: Evidence) -> list[Finding]:
     return [f for f in found.audit.findings if f.level == RED] if found.audit else []
+
+
+def _decisive(found: Evidence) -> list[Finding]:
+    """Red findings that keep a verdict open.
+
+    A few near copies in the test set are named, but the drop cannot rest on them.
+    """
+    tested = found.test.info.count if found.test is not None else 0
+    return [f for f in _red(found) if f.code != NEAR_TEST or material(f, tested)]
+
+
+def material(finding: Finding, tested: int) -> bool:
+    """Whether near duplicates touch a share of the test set on which a drop could rest."""
+    partners = {pair[1] for pair in finding.pairs}
+    # Lists of pairs are cut: a full one may stand for any number.
+    cut = len(finding.pairs) >= SHOWN
+    return cut or max(finding.count, len(partners)) >= MATERIAL * tested
 
 
 def _contracts(found: Evidence) -> dict[str, Any] | None:

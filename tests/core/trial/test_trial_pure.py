@@ -8,10 +8,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from seatrial.audit.rules import RED, Finding
 from seatrial.benchmark.records import Facts, Timing
 from seatrial.benchmark.stats import Quantile
 from seatrial.results import TensorIO
 from seatrial.trial import context, layouts, shapes
+from seatrial.trial.evidence import NEAR_TEST, material
 
 channels = st.sampled_from(layouts.CHANNELS)
 sides = st.one_of(st.integers(5, 4096), st.sampled_from(("h", "w", "?")))
@@ -175,3 +177,13 @@ def test_a_budget_caps_what_is_wanted_and_never_below_the_least(budget, passed, 
     assert 0 <= clock.left_s <= max(0.0, budget - passed)
     assume(budget - passed > 1)
     assert clock.reserve_s == budget / 2
+
+
+@pytest.mark.parametrize(
+    ("count", "pairs", "tested", "decides"),
+    [(4, 5, 2000, False), (19, 19, 2000, False), (4, 5, 300, True), (1, 20, 9000, True)],
+)
+def test_a_few_near_copies_keep_no_verdict_open(count, pairs, tested, decides):
+    named = tuple((f"c{i}", f"t{i}", "test", "alike") for i in range(pairs))
+    finding = Finding(code=NEAR_TEST, level=RED, text="near", count=count, pairs=named)
+    assert material(finding, tested) is decides
