@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from seatrial.ladder.bits import unpack
+from seatrial.ladder.records import DEVICE_INT8
 from seatrial.verdict.proportions import Z, tango
 
 from .records import (
@@ -46,7 +47,10 @@ def changes(old: Trial, new: Trial, tolerances: Tolerances) -> Iterator[Change]:
 
 def name(rung: Rung) -> str:
     """A rung in words."""
-    return f"{rung.rung} (own quantiser)" if rung.source == "native" else rung.rung
+    if rung.source != "native":
+        return rung.rung
+    how = "own quantiser" if rung.rung == DEVICE_INT8 else "own precision"
+    return f"{rung.rung} ({how})"
 
 
 def _rungs(trial: Trial) -> list[Rung]:
