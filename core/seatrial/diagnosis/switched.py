@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from seatrial.calibration.order import needed
 from seatrial.quantize.graph import Graph
 from seatrial.reference import ReferenceSession, open_model
 
@@ -135,7 +136,7 @@ class Switched:
                 nodes.append(helper.make_node("Where", [flag, rounded(result), source], [result]))
         outputs = [o.name for o in model.graph.output]
         del model.graph.node[:]
-        model.graph.node.extend(_needed(nodes, [*outputs, *self.taps]))
+        model.graph.node.extend(needed(nodes, [*outputs, *self.taps]))
         del model.graph.value_info[:]
         used = {n for node in model.graph.node for n in node.input}
         used |= set(self.flags.values())
@@ -164,15 +165,3 @@ def rounded(name: str) -> str:
 def constant(entry: Weights, slot: int) -> str:
     """Name of a weight in the switched model."""
     return f"{MARK}_{entry.node}_{slot}"
-
-
-def _needed(nodes: Sequence[Any], outputs: Iterable[str]) -> list[Any]:
-    """The nodes that the outputs depend on, in order."""
-    from seatrial.calibration.order import reads
-
-    wanted, kept = set(outputs), []
-    for node in reversed(nodes):
-        if wanted & set(node.output):
-            kept.append(node)
-            wanted |= set(reads(node))
-    return kept[::-1]

@@ -216,7 +216,8 @@ def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         remarks.append(rows.reason(f"int8.{found.advice.code}", found.advice.text, level="info"))
     red = _red(found)
     if red:
-        text = f"the audit of the calibration set has {len(red)} red findings: {red[0].text}"
+        what = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"
+        text = f"the audit of the calibration set has {what}: {red[0].text}"
         remarks.append(rows.reason(f"calibration.{red[0].code}", text, level="warning"))
     if found.quick:
         text = "quick run: fewer samples, fewer candidates, shorter rounds"
