@@ -32,12 +32,14 @@ from seatrial.options import (
     Progress,
     QatOptions,
     QuantizeOptions,
+    ReportOptions,
     RunOptions,
 )
 
 if TYPE_CHECKING:
     from seatrial.compare.command import Comparison
     from seatrial.report import Report
+    from seatrial.report.again import Rendered
 
 
 def run(options: RunOptions, progress: Progress | None = None) -> Report:
@@ -123,5 +125,12 @@ def new_backend(options: NewBackendOptions) -> NewBackendResult:
 def compare(options: CompareOptions) -> Comparison:
     """What got better or worse between two reports, beyond noise."""
     from seatrial.compare.command import compare as verb
+
+    return verb(options)
+
+
+def report(options: ReportOptions) -> Rendered:
+    """A finished report in other forms, or fit to be shared; nothing runs."""
+    from seatrial.report.again import report as verb
 
     return verb(options)

@@ -422,6 +422,24 @@ class CompareOptions:
     fail_on: tuple[str, ...] = ()
 
 
+@record
+class ReportOptions:
+    """Options of ``seatrial report``.
+
+    Attributes:
+        source: a trial's folder or a ``report.json``.
+        forms: of :data:`seatrial.report.formats.FORMS`; ``("all",)``; empty: none, or html,
+            markdown and json when it is shared.
+        share: ``internal``, ``customer`` or ``public``.
+        out: folder to write into; ``-``: write nothing.
+    """
+
+    source: str
+    forms: tuple[str, ...] = ()
+    share: str = "internal"
+    out: str = ""
+
+
 # --- what the small verbs give ------------------------------------------------------------------
 
 

@@ -18,11 +18,13 @@ from . import (
     check,
     compare,
     demo,
+    explain,
     export,
     init,
     new_backend,
     qat,
     quantize,
+    report,
     run,
 )
 from .output import complain, put, refusal, settle
@@ -38,6 +40,8 @@ COMMANDS = (
     qat,
     bench,
     compare,
+    report,
+    explain,
     backends,
     new_backend,
     demo,

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from seatrial.errors import UserError
-from seatrial.report.model import SCHEMA
+from seatrial.report import load
 from seatrial.text import clean
 
 from .records import Node, Rung, Samples, Target, Timing, Trial
 
-#: Largest report that is read, and the most rows of one list.
-LARGEST = 64 * 1024 * 1024
+#: The most rows of one list.
 ROWS = 100_000
 #: Reports in one folder.
 REPORTS = 500
@@ -71,43 +70,8 @@ def trial(file: Path) -> Trial:
         UserError: not a report, of another major version, too large, or broken.
     """
     name = clean(str(file), TEXT)
-    data = _json(file, name)
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if not isinstance(schema, str) or not schema.startswith("seatrial.report/"):
-        said = f", but {clean(schema, 40)}" if isinstance(schema, str) else ""
-        raise UserError(name, f"is no report of seatrial{said}", advice=f"it has to be {SCHEMA}")
-    if schema != SCHEMA:
-        reason = f"is of schema {clean(schema, 40)}; this version reads {SCHEMA}"
-        raise UserError(name, reason, advice="compare with the version that wrote it")
+    data = load.checked(load.read_json(file, name), name)
     return _trial(_Row(data, name, "$"))
-
-
-def _json(file: Path, name: str) -> Any:
-    try:
-        if not file.is_file():
-            reason = "does not exist" if not file.exists() else "is not a file"
-            raise UserError(name, reason, advice="a report.json or the folder of a trial")
-        with file.open("rb") as stream:
-            content = stream.read(LARGEST + 1)
-    except OSError as error:
-        raise UserError(name, (error.strerror or "cannot be read").lower()) from None
-    if len(content) > LARGEST:
-        raise UserError(name, f"is larger than {LARGEST // 2**20} MiB: no report is")
-    try:
-        return json.loads(content.decode("utf-8"), parse_constant=_constant)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        reason = f"is not JSON, or was cut off: {error.msg.lower()}"
-        raise UserError(name, reason, place=place) from None
-    except UnicodeDecodeError as error:
-        raise UserError(name, "is not UTF-8 text", place=f"byte {error.start}") from None
-    except (RecursionError, ValueError) as error:
-        kind = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise UserError(name, f"is not a report: {clean(kind, 80)}") from None
-
-
-def _constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")
 
 
 class _Row:

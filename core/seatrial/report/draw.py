@@ -99,6 +99,13 @@ class Page:
         self._begun = True
         self._console.print(Padding(Text.assemble(*parts), (0, 0, 0, indent)))
 
+    def markdown(self, text: str) -> None:
+        """Our own Markdown; nothing of anybody else's may come here."""
+        from rich.markdown import Markdown
+
+        self._begun = True
+        self._console.print(Markdown(text, hyperlinks=False))
+
     def space(self) -> None:
         """An empty line, but not at the top."""
         if self._begun:

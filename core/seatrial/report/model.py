@@ -63,6 +63,7 @@ def new(command: str, *, command_line: Sequence[str] = (), seed: int = 0) -> Row
         "noise": {},
         "files": [],
         "not_finite": [],
+        "sharing": None,
     }
 
 
@@ -210,6 +211,13 @@ class Report:
     def __init__(self, data: Mapping[str, Any], *, strict: bool = False) -> None:
         self.data = finish(data, strict=strict)
         self.folder: Path | None = None
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Report:
+        """A report that was finished before: nothing of it is decided again."""
+        report = cls.__new__(cls)
+        report.data, report.folder = dict(data), None
+        return report
 
     @property
     def verdict(self) -> str | None:

@@ -1,0 +1,1 @@
+"""A report that may leave the house: what is secret goes, what proves the verdict stays."""
