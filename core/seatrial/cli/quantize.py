@@ -28,8 +28,8 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         default="",
         metavar="NAME,...",
         help="try these first: minmax, moving-average, percentile-99.9 (99.99, 99.999), mse, "
-        "entropy, weighted-mse, equalised, smoothed, per-tensor, signed, symmetric, 7-bit, "
-        "16-bit, dynamic, weight-only",
+        "entropy, weighted-mse, equalised, smoothed, adaround, per-tensor, signed, symmetric, "
+        "7-bit, 16-bit, dynamic, weight-only",
     )
     flags.targets(parser)
     flags.config(parser)

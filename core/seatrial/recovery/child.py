@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from seatrial.calibration.table import load, save
 from seatrial.errors import UserError
@@ -12,18 +12,21 @@ from seatrial.quantize.graph import Graph
 from seatrial.results import Artifact, Ref
 from seatrial.samples import Samples
 
-from . import bias
+from . import bias, rounding
 from . import rescale as rescaling
 from .types import (
     CORRECT_MOST,
     EQUALISED,
     PROVE_MOST,
     RESCALE_MOST,
+    ROUND_MOST,
     WEIGH_MOST,
     Corrected,
     CorrectRequest,
     Rescaled,
     RescaleRequest,
+    Rounded,
+    RoundRequest,
     Weighed,
     WeighRequest,
 )
@@ -68,6 +71,28 @@ def correct(request: CorrectRequest, job: Job) -> Corrected:
         samples=done.samples,
         shift=done.shift,
     )
+
+
+def round_weights(request: RoundRequest, job: Job) -> Rounded:
+    """Round the weights of a Q/DQ model anew; see :mod:`seatrial.recovery.rounding`.
+
+    Raises:
+        UserError: the store is empty.
+    """
+    samples = _samples(request.samples, job)
+    graph = Graph.read(job.path(request.candidate))
+    done = rounding.round_weights(
+        job.path(request.model),
+        graph,
+        samples,
+        spread(samples.count, ROUND_MOST, request.indices),
+        limit=request.limit,
+        seed=request.seed,
+        seconds=request.seconds,
+        job=job,
+    )
+    artifact = Artifact(format="onnx", entry=MODEL, files=graph.write(job.out / MODEL))
+    return Rounded(artifact=artifact, **asdict(done))
 
 
 def rescale(request: RescaleRequest, job: Job) -> Rescaled:

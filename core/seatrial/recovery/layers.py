@@ -28,6 +28,7 @@ class Layer:
         high: upper limit of the activation.
         axis: of the channels.
         channels: how many.
+        product: the node with the weight; ``node`` itself but for MatMul.
     """
 
     node: Any
@@ -39,6 +40,7 @@ class Layer:
     high: float
     axis: int
     channels: int
+    product: Any
 
 
 class Layers:
@@ -89,7 +91,7 @@ class Layers:
             return None
         behind, low, high = self._activation(output, name)
         axis = -1 if node.op_type in ("Gemm", "MatMul") else 1
-        return Layer(holder, slot, output, name, behind, low, high, axis, channels)
+        return Layer(holder, slot, output, name, behind, low, high, axis, channels, node)
 
     def _channels(self, node: Any, holder: Any, slot: int) -> int:
         """Number of channels, 0 where no bias can be added."""
@@ -136,6 +138,17 @@ class Layers:
         low = float("-inf") if limits[0] is None else float(limits[0].reshape(-1)[0])
         high = float("inf") if limits[1] is None else float(limits[1].reshape(-1)[0])
         return there[0].output[0], low, high
+
+    def bias(self, layer: Layer) -> Any:
+        """The bias of a layer that has one, float32, shape (channels,)."""
+        import numpy as np
+
+        name = layer.node.input[layer.slot]
+        maker = self.makers.get(name)
+        if maker is None:
+            return self._value(name).reshape(-1)
+        steps, scale = (self._value(n).reshape(-1) for n in maker.input[:2])
+        return (steps.astype(np.float64) * scale).astype(np.float32)
 
     def add(self, layer: Layer, delta: Any) -> Any:
         """Add to the bias of a layer.

@@ -29,16 +29,23 @@ class Staged:
         samples: a sample store.
         indices: the samples.
         cuts: tensors, in the order of the graph, after each of which there is a stop.
+        before: stop in front of the node that writes the tensor, with what it reads.
     """
 
     def __init__(
-        self, graph: Graph, samples: Samples, indices: Sequence[int], cuts: Sequence[str]
+        self,
+        graph: Graph,
+        samples: Samples,
+        indices: Sequence[int],
+        cuts: Sequence[str],
+        *,
+        before: bool = False,
     ) -> None:
         self.graph = graph
         self.nodes = graph.nodes
         place = {o: k for k, node in enumerate(self.nodes) for o in node.output if o}
         self.cuts = sorted(cuts, key=place.__getitem__)
-        self.ends = [place[c] + 1 for c in self.cuts]
+        self.ends = [place[c] + (not before) for c in self.cuts]
         self._last = self._last_reads()
         self.kept: list[dict[str, Any]] = []
         for i in indices:
@@ -54,7 +61,7 @@ class Staged:
         return last
 
     def run(self) -> Iterator[str]:
-        """Advance; yields each cut, whose tensor lies in :attr:`kept` of every sample."""
+        """Advance; yields each cut. Its tensor, or what its node reads, is in :attr:`kept`."""
         start = 0
         for cut, end in zip(self.cuts, self.ends, strict=True):
             if end > start:

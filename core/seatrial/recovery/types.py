@@ -89,6 +89,62 @@ class Corrected:
     shift: float
 
 
+#: Samples that adaptive rounding looks at, the judging quarter included.
+ROUND_MOST = 64
+
+
+@record
+class RoundRequest:
+    """Ask for a Q/DQ model whose weights are rounded for the outputs of their layers.
+
+    Attributes:
+        model: the float model.
+        candidate: its form with Q/DQ pairs, nodes and tensors named as in ``model``.
+        samples: a sample store.
+        limit: largest magnitude of an integer weight.
+        indices: the samples to use; empty: the first :data:`ROUND_MOST` spread over all.
+        seed: of the places looked at.
+        seconds: no layer is started after this time; 0: no limit.
+    """
+
+    model: Ref
+    candidate: Ref
+    samples: Ref
+    limit: int = 127
+    indices: tuple[int, ...] = ()
+    seed: int = 0
+    seconds: float = 0.0
+
+
+@record
+class Rounded:
+    """The model with other integers (format ``onnx``).
+
+    Attributes:
+        layers: with integer weights.
+        changed: of them, with a new rounding.
+        refused: with one that was no better on the samples that judge.
+        late: not reached in time.
+        weights: of the changed layers.
+        moved: of these weights, with another integer.
+        before: error power of the layers' outputs over their signal power, on the samples that
+            judge, mean over the layers that were reached.
+        after: the same with the new rounding.
+        samples: how many were used.
+    """
+
+    artifact: Artifact
+    layers: int
+    changed: int
+    refused: int
+    late: int
+    weights: int
+    moved: int
+    before: float
+    after: float
+    samples: int
+
+
 @record
 class RescaleRequest:
     """Ask for the same float function with channels of another size.

@@ -21,6 +21,8 @@ from seatrial.recovery.types import (
     CorrectRequest,
     Rescaled,
     RescaleRequest,
+    Rounded,
+    RoundRequest,
     WeighRequest,
 )
 
@@ -36,7 +38,7 @@ class Made:
 
     Attributes:
         model: the rewritten float model that it was made of; ``None``: the trial's own.
-        rewritten: what was done to the float model.
+        rewritten: what was done to the float model, or to the integers of the weights.
     """
 
     ref: r.Ref | None
@@ -203,7 +205,12 @@ class Tables:
                 model=request.model if one.rewrite else None,
                 rewritten=self.note(one, store),
             )
-            return self._correct(made, store) if one.corrected and made.ref is not None else made
+            if one.corrected:
+                made = self._correct(made, store)
+            if one.rounded:
+                made = self._round(made, store, one.dialect(dialect))
+                made = self._correct(made, store) if one.corrected else made
+            return made
 
         scheme = name.removeprefix("core:")
         return Candidate(name, CORE, scheme, remake, method=one.method, recipe=one)
@@ -239,7 +246,8 @@ class Tables:
     def _correct(self, made: Made, store: r.Ref) -> Made:
         """The same model with corrected biases."""
         trial = self.trial
-        assert made.ref is not None
+        if made.ref is None:
+            return made
         left = trial.clock.left_s - trial.clock.reserve_s
         request = CorrectRequest(
             model=made.model or trial.model.ref,
@@ -266,6 +274,36 @@ class Tables:
             notes=(*made.notes, note),
         )
 
+    def _round(self, made: Made, store: r.Ref, dialect: r.QdqDialect) -> Made:
+        """The same model with weights rounded for the outputs of their layers."""
+        trial = self.trial
+        if made.ref is None:
+            return made
+        left = trial.clock.left_s - trial.clock.reserve_s
+        request = RoundRequest(
+            model=made.model or trial.model.ref,
+            candidate=made.ref,
+            samples=store,
+            limit=63 if dialect.reduce_range else 127,
+            seed=trial.seed,
+            seconds=max(1.0, left) if math.isfinite(left) else 0.0,
+        )
+        outcome = trial.runner.task(
+            "seatrial.recovery.child:round_weights",
+            request,
+            refs=[request.model, request.candidate, store],
+            limits=trial.limits(timeout_s=1800),
+        )
+        result: Rounded | None = outcome.result
+        if result is None:
+            return dataclasses.replace(made, ref=None, fault=outcome.fault)
+        return dataclasses.replace(
+            made,
+            ref=trial.runner.adopt(outcome, result.artifact),
+            method=f"{made.method}+{plan.ROUNDED}",
+            rewritten="; ".join(text for text in (made.rewritten, _rounding(result)) if text),
+        )
+
     def take(self, artifact: r.Artifact, out: Path) -> r.Ref:
         """Adopt a model that a race wrote into a folder of its own, under its plain names."""
         folder = PurePosixPath(artifact.entry).parts[0]
@@ -275,6 +313,19 @@ class Tables:
             files=tuple(name.removeprefix(f"{folder}/") for name in artifact.files),
         )
         return self.trial.runner.workspace.adopt(out / folder, plain)
+
+
+def _rounding(done: Rounded) -> str:
+    """One line on adaptive rounding."""
+    if not done.changed:
+        return f"adaptive rounding changed none of {done.layers} layers"
+    text = (
+        f"adaptive rounding changed {done.changed} of {done.layers} layers "
+        f"({done.moved / done.weights:.0%} of their weights); relative error of the layers' "
+        f"outputs where it was not fitted {done.before:.3g} -> {done.after:.3g}"
+    )
+    text += f"; {done.refused} layers were no better there and stay" if done.refused else ""
+    return text + (f"; {done.late} layers were not reached in time" if done.late else "")
 
 
 def insert(trial: Trial, request: InsertRequest, *, timeout_s: float = 0.0) -> Made:

@@ -60,18 +60,20 @@ class Contest:
         if elders:
             self._enter(elders)
         for stage in plan.STAGES:
-            if stage is plan.STAGES[0] and elders:
+            if stage is plan.RANGES and elders:
                 continue
             if stage is plan.VENDORS_BEFORE:
                 self._vendors(vendors)
-            if stage is not plan.STAGES[0] and not self._far(stage):
+            if stage is not plan.RANGES and not self._far(stage):
                 continue
-            traits = self.tables.traits
+            traits = dataclasses.replace(self.tables.traits, wanted=self.dialect)
             if stage is plan.SCALES and not self._late and self.ranking():
                 found = self.tables.rewrites(self.data.fit)
                 traits = dataclasses.replace(traits, rewrites=found)
             wanted = plan.recipes(stage, self.ranking(), traits, first)
             self._enter([w for w in wanted if w not in self._entered()])
+            if stage is plan.ROUNDING and not wanted:
+                self._spare_rounding()
 
     def ranking(self) -> list[plan.Recipe]:
         """The core's recipes that can be used, the closest first."""
@@ -80,6 +82,15 @@ class Contest:
 
     def _entered(self) -> set[plan.Recipe]:
         return {c.recipe for c in self.candidates if c.recipe is not None}
+
+    def _spare_rounding(self) -> None:
+        """Say why the plan leaves adaptive rounding out."""
+        closest = self.ranking()[:1]
+        if closest and closest[0].form not in plan.OTHERS and not closest[0].rounded:
+            spared = dataclasses.replace(closest[0], corrected=True, rounded=True)
+            candidate = self.tables.candidate(self.dialect, spared)
+            candidate.reason = plan.FINE_STEPS
+            self.candidates.append(candidate)
 
     def _far(self, stage: plan.Stage) -> bool:
         """Whether everything that was tried is beyond the limits of a stage."""
@@ -210,6 +221,21 @@ def _set(candidate: Candidate, made: Made) -> None:
     candidate.reason = made.why_not
 
 
+def _gain(candidate: Candidate, others: Sequence[Candidate]) -> str:
+    """What adaptive rounding did to the loss on held-out samples."""
+    one = candidate.recipe
+    if one is None or not one.rounded or candidate.score is None:
+        return ""
+    plain = dataclasses.replace(one, rounded=False)
+    twin = next((c.score for c in others if c.recipe == plain and c.score is not None), None)
+    if twin is None or twin.kl is None or candidate.score.kl is None:
+        return ""
+    if twin.n != candidate.score.n:
+        return ""
+    figures = f"{twin.kl:.4g} -> {candidate.score.kl:.4g}"
+    return f"; KL on {twin.n} held-out samples {figures} by rounding"
+
+
 def _figure(candidate: Candidate) -> str:
     score = candidate.score
     if score is None or score.kl is None:
@@ -234,7 +260,7 @@ def settle(candidates: Sequence[Candidate]) -> tuple[Candidate | None, str]:
         candidate.reason = choice.reasons.get(candidate.name, candidate.reason)
         candidate.chosen = candidate.name == choice.name
         if candidate.made is not None and candidate.made.rewritten:
-            candidate.reason += f"; {candidate.made.rewritten}"
+            candidate.reason += f"; {candidate.made.rewritten}{_gain(candidate, candidates)}"
     winner = next((c for c in candidates if c.chosen), None)
     if winner is not None or not candidates:
         return winner, choice.reason

@@ -5,10 +5,16 @@ import pytest
 from seatrial.quantize.recipe import KL_FINE
 from seatrial.quantize.schemes import PLAIN
 from seatrial.recovery.plan import (
+    BIAS,
     KL_EXACT,
     NAMES,
+    OTHER_FORMS,
+    RANGES,
+    ROUNDING,
     STAGES,
+    STRUCTURE,
     WEIGHTED,
+    WEIGHTED_RANGES,
     Recipe,
     Traits,
     named,
@@ -26,14 +32,14 @@ def test_the_first_stage_is_always_tried_and_the_later_ones_ask_for_more() -> No
 
 
 def test_every_stage_builds_on_the_closest() -> None:
-    assert [r.method for r in recipes(STAGES[0], [], Traits())] == list(PLAIN)
-    assert recipes(STAGES[0], [], Traits(), [Recipe("entropy")]) == (Recipe("entropy"),)
-    assert recipes(STAGES[1], RANKING, Traits()) == (
+    assert [r.method for r in recipes(RANGES, [], Traits())] == list(PLAIN)
+    assert recipes(RANGES, [], Traits(), [Recipe("entropy")]) == (Recipe("entropy"),)
+    assert recipes(BIAS, RANKING, Traits()) == (
         Recipe("mse", corrected=True),
         Recipe("minmax", corrected=True),
     )
-    assert recipes(STAGES[2], RANKING, Traits()) == (Recipe(WEIGHTED, corrected=True),)
-    kept = recipes(STAGES[4], RANKING, Traits(depthwise=True))
+    assert recipes(WEIGHTED_RANGES, RANKING, Traits()) == (Recipe(WEIGHTED, corrected=True),)
+    kept = recipes(STRUCTURE, RANKING, Traits(depthwise=True))
     assert [r.method for r in kept] == ["mse", "minmax"]
     assert all(r.kept and r.corrected for r in kept)
 
@@ -41,14 +47,40 @@ def test_every_stage_builds_on_the_closest() -> None:
 @pytest.mark.parametrize("stage", STAGES[1:])
 def test_nothing_is_tried_on_nothing_or_twice(stage: object) -> None:
     assert isinstance(stage, type(STAGES[0]))
-    traits = Traits(depthwise=True, products=True)
+    traits = Traits(depthwise=True, products=True, wanted=QdqDialect(reduce_range=True))
     assert recipes(stage, [], traits) == ()
     first = recipes(stage, RANKING, traits)
     assert not set(recipes(stage, [*RANKING, *first], traits)) & set(first)
 
 
 def test_what_the_graph_does_not_have_is_not_tried() -> None:
-    assert recipes(STAGES[4], RANKING, Traits()) == ()
+    assert recipes(STRUCTURE, RANKING, Traits()) == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "forms"),
+    [
+        (QdqDialect(), [""]),
+        (QdqDialect(reduce_range=True), ["", "7-bit"]),
+        (QdqDialect(per_channel=False), ["", "per-tensor"]),
+    ],
+)
+def test_weights_are_rounded_anew_where_they_have_few_steps(
+    wanted: QdqDialect, forms: list[str]
+) -> None:
+    traits = Traits(wanted=wanted)
+    tried = recipes(ROUNDING, RANKING, traits)
+    coarse = wanted.reduce_range or not wanted.per_channel
+    assert tried == (Recipe("mse", corrected=True, rounded=True),) * coarse
+    for form in forms[1:]:  # the same where a form with few steps was named
+        (one,) = recipes(ROUNDING, [named(form)], Traits())
+        assert one == Recipe("minmax", form=form, corrected=True, rounded=True)
+
+
+def test_rounding_comes_after_what_costs_less_and_before_nodes_are_left_in_float() -> None:
+    order = [stage.name for stage in STAGES]
+    assert order.index(ROUNDING.name) == len(order) - 3
+    assert STAGES[-2:] == (STRUCTURE, OTHER_FORMS)
 
 
 def test_names_say_everything() -> None:
@@ -71,6 +103,6 @@ def test_every_name_that_can_be_typed_gives_a_recipe_of_its_own() -> None:
 
 def test_other_forms_are_for_products_and_are_not_corrected() -> None:
     products = Traits(products=True)
-    assert [r.form for r in recipes(STAGES[5], RANKING, products)] == ["dynamic", "weight-only"]
-    assert recipes(STAGES[5], RANKING, Traits()) == ()
-    assert recipes(STAGES[1], [named("dynamic")], products) == ()
+    assert [r.form for r in recipes(OTHER_FORMS, RANKING, products)] == ["dynamic", "weight-only"]
+    assert recipes(OTHER_FORMS, RANKING, Traits()) == ()
+    assert recipes(BIAS, [named("dynamic")], products) == ()
