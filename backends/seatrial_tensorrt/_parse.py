@@ -164,7 +164,7 @@ def sized_by_values(prepared: Prepared, labels: tuple[str, ...]) -> tuple[Findin
         Finding(
             node=label,
             op_type=nodes[label].op_type,
-            reason="taken; the size of its output depends on values, so the engine is not static here",
+            reason="taken, but values decide the size of its output: from here on the engine is not static",
             placement=Placement.TARGET,
             on="GPU",
             severity="warning",
