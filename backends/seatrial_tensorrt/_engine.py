@@ -145,9 +145,12 @@ def _configure(toolkit: Toolkit, wish: Wish, *, half: bool) -> Any:
 
 
 def _flag(toolkit: Toolkit, name: str) -> Any:
-    """A builder flag by name; ``None`` from 11 on for those of precision."""
-    flags = toolkit.trt.BuilderFlag
-    return {"FP16": getattr(flags, "FP16", None), "INT8": getattr(flags, "INT8", None)}[name]
+    """A builder flag of precision by name, ``None`` from 11 on."""
+    known = {
+        "FP16": getattr(toolkit.trt.BuilderFlag, "FP16", None),
+        "INT8": getattr(toolkit.trt.BuilderFlag, "INT8", None),
+    }
+    return known[name]
 
 
 def _set_formats(toolkit: Toolkit, network: Any, formats: Mapping[str, str]) -> None:

@@ -65,8 +65,10 @@ def new_parser(toolkit: Toolkit, network: Any) -> Any:
     trt = toolkit.trt
     parser = trt.OnnxParser(network, toolkit.logger)
     if toolkit.core is not None:
-        for name in ("ENABLE_UINT8_AND_ASYMMETRIC_QUANTIZATION_DLA", "ADJUST_FOR_DLA"):
-            flag = getattr(trt.OnnxParserFlag, name, None)
+        for flag in (
+            getattr(trt.OnnxParserFlag, "ENABLE_UINT8_AND_ASYMMETRIC_QUANTIZATION_DLA", None),
+            getattr(trt.OnnxParserFlag, "ADJUST_FOR_DLA", None),
+        ):
             if flag is not None:
                 parser.set_flag(flag)
     return parser
@@ -111,15 +113,15 @@ def faults(parser: Any, prepared: Prepared) -> tuple[Fault, ...]:
     top = {n.index: n for n in prepared.top()}
     found: dict[Fault, None] = {}
     for k in range(parser.num_errors):
-        error = parser.get_error(k)
-        label = prepared.label(str(error.node_name()))
-        op_type = str(error.node_operator())
-        at = top.get(int(error.node()))
+        raw = parser.get_error(k)
+        label = prepared.label(str(raw.node_name()))
+        op_type = str(raw.node_operator())
+        at = top.get(int(raw.node()))
         if not label and at is not None and op_type in ("", at.op_type):
             label, op_type = at.label, at.op_type
-        code = error.code()
+        code = raw.code()
         name = str(getattr(code, "name", code)).rpartition(".")[2]
-        found[Fault(label, op_type, name, _line(str(error.desc())))] = None
+        found[Fault(label, op_type, name, _line(str(raw.desc())))] = None
     return tuple(found)
 
 
