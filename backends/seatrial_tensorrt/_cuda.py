@@ -89,7 +89,8 @@ class Driver:
         try:
             self._library = ctypes.CDLL(LIBRARY)
         except OSError as error:
-            raise CudaError("dlopen", 0, str(error)) from None
+            absent = "No such file" in str(error)
+            raise CudaError(LIBRARY, 0, "not found" if absent else str(error)) from None
         for name, arguments in _SIGNATURES.items():
             function = getattr(self._library, name, None)
             if function is None:

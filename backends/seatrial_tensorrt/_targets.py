@@ -9,7 +9,7 @@ from typing import Any
 from seatrial.errors import UserError
 from seatrial.results import Description, InputRules, Option, QdqDialect, Target
 
-INSTALL = "pip install 'seatrial[tensorrt]' on a machine with an NVIDIA GPU and its driver"
+INSTALL = "on a machine with an NVIDIA GPU and its driver: pip install 'seatrial[tensorrt]'"
 DOCS = "https://docs.nvidia.com/deeplearning/tensorrt/"
 
 #: Name of the artefact: a serialised engine, bound to this TensorRT and this kind of GPU.

@@ -15,11 +15,19 @@ from seatrial import hookspecs
 from seatrial.hookspecs import HOOKS, MANDATORY, SPECS
 
 ROOT = Path(__file__).parents[2]
-BACKENDS = {"onnxruntime": "seatrial_onnxruntime", "openvino": "seatrial_openvino"}
+BACKENDS = {
+    "onnxruntime": "seatrial_onnxruntime",
+    "openvino": "seatrial_openvino",
+    "tensorrt": "seatrial_tensorrt",
+}
 #: What a backend leaves out, and why that is right.
 NOT_OFFERED = {
     ("onnxruntime", "seatrial_benchmark"): "the core's loop reaches the session",
     ("openvino", "seatrial_benchmark"): "the core's loop reaches the session",
+    (
+        "tensorrt",
+        "seatrial_quantize",
+    ): "it brings no quantizer: the core's Q/DQ in its dialect will do",
 }
 #: Hooks that leave ``job`` out. The contract allows it, but a Protocol cannot say so.
 WITHOUT_JOB = {("seatrial_openvino", "Probe")}

@@ -78,8 +78,9 @@ def test_there_are_q_dq_models_in_every_dialect_that_a_target_may_ask_for():
 
     from seatrial_onnxruntime._targets import description
     from seatrial_openvino.targets import describe
+    from seatrial_tensorrt._targets import describe as tensorrt
 
-    targets = itertools.chain(description().targets, describe().targets)
+    targets = itertools.chain(description().targets, describe().targets, tensorrt().targets)
     wanted = {t.rules.qdq for t in targets if t.rules.qdq is not None}
     assert wanted <= set(DIALECTS.values())
     assert QdqDialect() in DIALECTS.values()

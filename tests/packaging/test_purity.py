@@ -19,6 +19,7 @@ NATIVE = {
     *("onnx", "onnxruntime", "openvino", "torch", "PIL", "nncf", "sklearn", "scipy"),
     *("onnxscript", "tensorrt", "google.protobuf"),
 }
+BACKENDS = ("seatrial_onnxruntime", "seatrial_openvino", "seatrial_tensorrt")
 #: Not even these before a command does something.
 LATER = {"numpy", "rich", "pluggy"}
 
@@ -83,7 +84,7 @@ def test_a_whole_check_leaves_the_parent_clean(tmp_path, model):
     built = {t["target"]: t["built"]["verdict"] for t in report["targets"] if t["built"]}
     assert built == {"onnxruntime:cpu": "supported", "openvino:CPU": "supported"}
     assert not loaded & NATIVE
-    assert not [m for m in loaded if m.startswith(("seatrial_onnxruntime", "seatrial_openvino"))]
+    assert not [m for m in loaded if m.startswith(BACKENDS)]
 
 
 @pytest.mark.slow
@@ -137,6 +138,6 @@ def test_only_the_reference_imports_its_runtime():
     assert set(importing) == {"seatrial/reference.py"}
 
 
-@pytest.mark.parametrize("folder", ["seatrial_onnxruntime", "seatrial_openvino"])
+@pytest.mark.parametrize("folder", BACKENDS)
 def test_the_core_never_imports_a_backend(folder):
     assert said(rf"\b{folder}\b") == {}

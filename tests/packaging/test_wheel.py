@@ -17,7 +17,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-NAMES = {"seatrial", "seatrial_onnxruntime", "seatrial_openvino"}
+NAMES = {"seatrial", "seatrial_onnxruntime", "seatrial_openvino", "seatrial_tensorrt"}
+BACKENDS = {"onnxruntime", "openvino", "tensorrt"}
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_every_entry_point_loads_from_the_wheel(wheel, unpacked):
     parser = configparser.ConfigParser()
     parser.read_string(wheel.read(name).decode())
     assert dict(parser["console_scripts"]) == {"seatrial": "seatrial.cli:main"}
-    assert set(parser["seatrial"]) == {"onnxruntime", "openvino"}
+    assert set(parser["seatrial"]) == BACKENDS
     code = (
         "from importlib.metadata import distribution\n"
         "for e in distribution('seatrial').entry_points:\n"
@@ -126,7 +127,7 @@ def test_every_entry_point_loads_from_the_wheel(wheel, unpacked):
         "    print(e.name, __import__('sys').modules[module].__file__)\n"
     )
     lines = dict(line.split(" ", 1) for line in python(unpacked, code).splitlines())
-    assert set(lines) == {"seatrial", "onnxruntime", "openvino"}
+    assert set(lines) == {"seatrial", *BACKENDS}
     for path in lines.values():
         assert Path(path).is_relative_to(unpacked)
 
@@ -140,7 +141,7 @@ def test_the_wheel_works_without_the_tree(unpacked):
     )
     first, _, document = python(unpacked, code).partition("\n")
     assert Path(first).is_relative_to(unpacked)
-    assert '"onnxruntime"' in document and '"openvino"' in document
+    assert all(f'"{backend}"' in document for backend in BACKENDS)
 
 
 def test_the_sdist_has_what_builds_and_tests_it(built):
@@ -174,7 +175,9 @@ def test_folders_of_the_tree_are_not_packages_to_import(tmp_path, line):
     assert "TID251" in lint(tmp_path, line)
 
 
-@pytest.mark.parametrize("module", ["torch", "onnx", "onnxruntime", "openvino", "nncf", "PIL"])
+@pytest.mark.parametrize(
+    "module", ["torch", "onnx", "onnxruntime", "openvino", "tensorrt", "nncf", "PIL"]
+)
 def test_heavy_imports_at_module_level_are_refused(tmp_path, module):
     assert "TID253" in lint(tmp_path, f"import {module}")
 

@@ -87,7 +87,16 @@ class Zoo:
         return numpy_helper.from_array(np.array(value), name)
 
     def save(
-        self, nodes, inputs, outputs, weights=(), *, name="model", opset=17, domains=(), functions=()
+        self,
+        nodes,
+        inputs,
+        outputs,
+        weights=(),
+        *,
+        name="model",
+        opset=17,
+        domains=(),
+        functions=(),
     ):
         graph = helper.make_graph(nodes, "g", inputs, outputs, list(weights))
         imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in domains)]
@@ -111,9 +120,7 @@ class Zoo:
 
     def cnn(self, *, batch=1, name="cnn", nameless=False):
         """Conv, Relu, depthwise Conv, Add, mean, Gemm on 3 x 16 x 16."""
-        names = (
-            [""] * 7 if nameless else ["first", "act", "depth", "sum", "mean", "flat", "head"]
-        )
+        names = [""] * 7 if nameless else ["first", "act", "depth", "sum", "mean", "flat", "head"]
         nodes = [
             helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], name=names[0], pads=[1] * 4),
             helper.make_node("Relu", ["c1"], ["r1"], name=names[1]),
@@ -138,7 +145,9 @@ class Zoo:
         nodes = [
             helper.make_node("QuantizeLinear", ["x", "s0", "z0"], ["xq"], name="q"),
             helper.make_node("DequantizeLinear", ["xq", "s0", "z0"], ["xd"], name="dq"),
-            helper.make_node("DequantizeLinear", ["wq", "ws", "wz"], ["wd"], name="w_dq", axis=axis),
+            helper.make_node(
+                "DequantizeLinear", ["wq", "ws", "wz"], ["wd"], name="w_dq", axis=axis
+            ),
             helper.make_node("Conv", ["xd", "wd", "b"], ["c"], name="conv", pads=[1] * 4),
             helper.make_node("Relu", ["c"], ["r"], name="act"),
             helper.make_node("GlobalAveragePool", ["r"], ["p"], name="mean"),

@@ -30,10 +30,20 @@ from fake_importer import Importer
 NAMES = json.loads(Path(__file__).with_name("api_names.json").read_text("utf-8"))
 VERSIONS = {10: "10.16.1.11", 11: "11.4.0.106"}
 #: Bound by the real bindings as enumerations.
-ENUMS = (
-    "BuilderFlag DataType DeviceType ErrorCode LayerInformationFormat MemoryPoolType OnnxParserFlag "
-    "NetworkDefinitionCreationFlag ProfilingVerbosity TensorFormat TensorIOMode TensorLocation"
-).split()
+ENUMS = [
+    "BuilderFlag",
+    "DataType",
+    "DeviceType",
+    "ErrorCode",
+    "LayerInformationFormat",
+    "MemoryPoolType",
+    "OnnxParserFlag",
+    "NetworkDefinitionCreationFlag",
+    "ProfilingVerbosity",
+    "TensorFormat",
+    "TensorIOMode",
+    "TensorLocation",
+]
 NO_BUILDER = "pybind11::init(): factory function returned nullptr"
 
 
@@ -279,7 +289,7 @@ class Config(Strict):
         self._profiles.append(profile)
         return -1 if bad else len(self._profiles) - 1
 
-    def can_run_on_DLA(self, layer):  # noqa: N802
+    def can_run_on_DLA(self, layer):
         """Which operators a DLA takes is a choice of this fake."""
         return layer._op in ("Conv", "Relu", "Add", "MaxPool", "GlobalAveragePool")
 
@@ -304,7 +314,7 @@ class Builder:
         self._trt, self._logger = trt, logger
 
     @property
-    def num_DLA_cores(self):  # noqa: N802
+    def num_DLA_cores(self):
         return self._trt.dla_cores
 
     def create_network(self, flags=0):

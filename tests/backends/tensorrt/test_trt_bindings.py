@@ -12,8 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import HERE, compiled
 from touched import MODULE, touched
+
+from conftest import HERE, compiled
 
 ROOT = Path(__file__).parents[3]
 WHEELS = Path(os.environ.get("SEATRIAL_TENSORRT_WHEELS") or ROOT / ".venv" / "tensorrt-wheels")
@@ -60,7 +61,9 @@ def asked(real, fresh):
         folders = [libraries] if libs else []
         folders += [driver.parent] if driver else []
         search = os.pathsep.join(map(str, folders))
-        return fresh(PRELUDE + code if libs else code, paths=[site], environment={"LD_LIBRARY_PATH": search})
+        return fresh(
+            PRELUDE + code if libs else code, paths=[site], environment={"LD_LIBRARY_PATH": search}
+        )
 
     return run
 
