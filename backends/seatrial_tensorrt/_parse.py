@@ -166,7 +166,7 @@ def sized_by_values(prepared: Prepared, labels: tuple[str, ...]) -> tuple[Findin
         Finding(
             node=label,
             op_type=nodes[label].op_type,
-            reason="taken, but values decide the size of its output: from here on the engine is not static",
+            reason="taken, but values decide the size of its output: the engine is not static here",
             placement=Placement.TARGET,
             on="GPU",
             severity="warning",

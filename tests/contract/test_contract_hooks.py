@@ -27,7 +27,7 @@ NOT_OFFERED = {
     (
         "tensorrt",
         "seatrial_quantize",
-    ): "it brings no quantizer: the core's Q/DQ in its dialect will do",
+    ): "no quantizer comes with it; the core writes its dialect",
 }
 #: Hooks that leave ``job`` out. The contract allows it, but a Protocol cannot say so.
 WITHOUT_JOB = {("seatrial_openvino", "Probe")}

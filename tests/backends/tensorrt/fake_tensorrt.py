@@ -23,27 +23,18 @@ import types
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-import fake_engine
+import fake_tensorrt_engine as fake_engine
 import onnx
-from fake_importer import Importer
+from fake_tensorrt_importer import Importer
 
 NAMES = json.loads(Path(__file__).with_name("api_names.json").read_text("utf-8"))
 VERSIONS = {10: "10.16.1.11", 11: "11.4.0.106"}
 #: Bound by the real bindings as enumerations.
-ENUMS = [
-    "BuilderFlag",
-    "DataType",
-    "DeviceType",
-    "ErrorCode",
-    "LayerInformationFormat",
-    "MemoryPoolType",
-    "OnnxParserFlag",
-    "NetworkDefinitionCreationFlag",
-    "ProfilingVerbosity",
-    "TensorFormat",
-    "TensorIOMode",
-    "TensorLocation",
-]
+ENUMS = (
+    "BuilderFlag", "DataType", "DeviceType", "ErrorCode", "LayerInformationFormat",
+    "MemoryPoolType", "OnnxParserFlag", "NetworkDefinitionCreationFlag", "ProfilingVerbosity",
+    "TensorFormat", "TensorIOMode", "TensorLocation",
+)  # fmt: skip
 NO_BUILDER = "pybind11::init(): factory function returned nullptr"
 
 

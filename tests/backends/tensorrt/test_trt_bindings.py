@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from touched import MODULE, touched
+from trt_touched import MODULE, touched
 
 from conftest import HERE, compiled
 
@@ -61,9 +61,8 @@ def asked(real, fresh):
         folders = [libraries] if libs else []
         folders += [driver.parent] if driver else []
         search = os.pathsep.join(map(str, folders))
-        return fresh(
-            PRELUDE + code if libs else code, paths=[site], environment={"LD_LIBRARY_PATH": search}
-        )
+        whole = PRELUDE + code if libs else code
+        return fresh(whole, paths=[site], environment={"LD_LIBRARY_PATH": search})
 
     return run
 
@@ -139,7 +138,8 @@ def test_logger_profiler_and_allocator_can_be_subclassed(asked):
 
 def test_enumerations_are_numbers_with_names(asked):
     said = asked(
-        "give([1 << int(trt.TensorFormat.HWC), trt.DataType.FLOAT.name, trt.ErrorCode.SUCCESS.name,\n"
+        "give([1 << int(trt.TensorFormat.HWC),\n"
+        "      trt.DataType.FLOAT.name, trt.ErrorCode.SUCCESS.name,\n"
         "      trt.TensorIOMode.INPUT == trt.TensorIOMode.INPUT,\n"
         "      1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED),\n"
         "      [n for n in NUMPY if not hasattr(trt.DataType, n)]])"

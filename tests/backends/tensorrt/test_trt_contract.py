@@ -1,6 +1,7 @@
 """Who the backend is, and what it says where something is missing."""
 
 import pytest
+from trt_world import HERE, compiled
 
 import seatrial_tensorrt as backend
 from seatrial import hookspecs
@@ -105,8 +106,6 @@ def test_driver_and_device_are_told_apart(trt, driver_library, monkeypatch, flag
 
 
 def test_a_library_that_is_no_driver_is_told(trt, tmp_path, monkeypatch):
-    from conftest import HERE, compiled
-
     path = compiled(tmp_path, HERE / "standin_libraries.c", "libcuda.so.1")
     monkeypatch.setattr(_cuda, "LIBRARY", str(path))
     assert "it has no cuInit" in probe().reason

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fake_tensorrt
 import pytest
-from touched import MODULE, touched
+from trt_touched import MODULE, touched
 
 NAMES = json.loads(Path(__file__).with_name("api_names.json").read_text("utf-8"))
 MEMBERS = {v: {c: set(m.split()) for c, m in known.items()} for v, known in NAMES.items()}

@@ -6,6 +6,7 @@ taken is the published operator table, the same data that the backend reads.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -32,10 +33,8 @@ class Importer:
         self.functions = {(f.domain, f.name) for f in model.functions}
         self.constants = {t.name: t for t in model.graph.initializer}
         self.kinds = {}
-        try:
+        with contextlib.suppress(Exception):
             model = onnx.shape_inference.infer_shapes(model)
-        except Exception:
-            pass
         graph = model.graph
         for value in (*graph.input, *graph.value_info, *graph.output):
             self.kinds[value.name] = value.type.tensor_type.elem_type
@@ -67,9 +66,9 @@ class Importer:
             return self._pair(node)
         kind = self.kinds.get(node.input[0]) if node.input else None
         takes = LISTED[node.op_type]
-        if takes and kind and node.op_type not in ("Where", "OneHot", "If", "Loop", "Scan"):
-            if TYPES.get(kind) not in takes and node.op_type not in ("ConstantOfShape", "EyeLike"):
-                return "UNSUPPORTED_NODE_DATATYPE", f"{node.op_type} does not take this type"
+        elsewhere = ("Where", "OneHot", "If", "Loop", "Scan", "ConstantOfShape", "EyeLike")
+        if takes and kind and node.op_type not in elsewhere and TYPES.get(kind) not in takes:
+            return "UNSUPPORTED_NODE_DATATYPE", f"{node.op_type} does not take this type"
         return None
 
     def _too_new(self, op):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import json
 
@@ -43,11 +44,9 @@ class Engine:
         given = {t.name for t in self._model.graph.initializer}
         self._inputs = {i.name: i for i in self._model.graph.input if i.name not in given}
         self._outputs = {o.name: o for o in self._model.graph.output}
-        try:
+        with contextlib.suppress(Exception):
             inferred = onnx.shape_inference.infer_shapes(self._model).graph.output
             self._outputs = {o.name: o for o in inferred}
-        except Exception:
-            pass
         self._names = [*self._inputs, *self._outputs]
 
     @property
