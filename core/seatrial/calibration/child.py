@@ -147,7 +147,6 @@ def _ready(request: RangesRequest, job: Job, sample: int, statistics: str) -> Re
             samples=str(job.path(request.samples)),
             sample=sample,
             statistics=statistics,
-            seed=request.seed,
         )
     )
     job.progress(f"observing {len(ready.tensors)} tensors", 0.0)

@@ -18,8 +18,8 @@ from typing import Any
 from seatrial.reference import open_model, with_outputs
 from seatrial.samples import Samples
 
-from .histogram import Dyadic
-from .pick import pick, places
+from .histogram import Dyadic, count
+from .pick import Places
 from .ready import Ready, give_back
 from .running import Running
 from .survey import Flags, ends
@@ -121,7 +121,6 @@ class Collector:
         self.histograms = self._empty()
         self.session = self.ready.open()
         self.extremes = Extremes(self.ready.reading)
-        self.places = places(self.seed) if self.statistics == SAMPLED else None
 
     def _empty(self) -> list[Dyadic]:
         counted = self.statistics != EXTREMES
@@ -197,33 +196,30 @@ class Collector:
         hi = np.array([high.max() for _, high in own], np.float64)
         finite = np.isfinite(lo) & np.isfinite(hi)
         outputs: Mapping[str, Any] = {}
+        places = self._places(group)
         if self.session is not None:
-            outputs = self.session.view({n: feeds[n] for n in self.session.inputs})
+            given = feeds if places is None else {**feeds, **places.feeds(self.ready.reading)}
+            outputs = self.session.view({n: given[n] for n in self.session.inputs})
             inner = self.extremes.read(outputs.get(MAPS), outputs.get(FLAT))
             lo, hi, finite = (
                 np.concatenate(pair) for pair in zip((lo, hi, finite), inner, strict=True)
             )
         if histograms:
-            self._count(histograms, feeds, outputs, np.maximum(-lo, hi), finite)
+            picked = {
+                n: feeds[n] if places is None else places.pick(feeds[n]) for n in self.ready.inputs
+            }
+            self._count(histograms, {**outputs, **picked}, np.maximum(-lo, hi), finite)
         whole = finite.all() and all(np.isfinite(pair).all() for pair in rows.values())
         return Seen(group, lo, hi, finite, rows, None if whole else feeds)
 
     def _count(
-        self,
-        histograms: list[Dyadic],
-        feeds: Mapping[str, Any],
-        outputs: Mapping[str, Any],
-        peaks: Any,
-        finite: Any,
+        self, histograms: list[Dyadic], picked: Mapping[str, Any], peaks: Any, finite: Any
     ) -> None:
-        first = len(self.ready.inputs)
-        for k in finite.nonzero()[0]:
-            if k < first:
-                value = feeds[self.ready.inputs[k]]
-                value = value if self.places is None else pick(value, self.places)
-            else:
-                value = outputs[self.ready.reading.picked[k - first]]
-            histograms[k].add(value, float(peaks[k]))
+        names = (*self.ready.inputs, *self.ready.reading.picked)
+        count((histograms[k], picked[names[k]], float(peaks[k])) for k in finite.nonzero()[0])
+
+    def _places(self, group: tuple[int, ...]) -> Places | None:
+        return Places(self.seed, group[0]) if self.statistics == SAMPLED else None
 
     def _take(self, samples: Samples, seen: Seen, total: int) -> None:
         """Take in what one inference gave; in the order of the samples."""
@@ -239,7 +235,7 @@ class Collector:
         """Look at every element of tensors whose statistics were not finite."""
         import numpy as np
 
-        suspects = (~seen.finite).nonzero()[0]
+        suspects, places = (~seen.finite).nonzero()[0], self._places(seen.group)
         values = self._values([self.ready.tensors[k] for k in suspects], feeds)
         fine = np.zeros_like(seen.finite)
         for k in suspects:
@@ -255,7 +251,7 @@ class Collector:
             fine[k], seen.lo[k], seen.hi[k] = True, value.min(), value.max()
             if self.histograms:
                 self.late = self.late or self._empty()
-                self.late[k].add(value if self.places is None else pick(value, self.places))
+                self.late[k].add(value if places is None else places.pick(value))
         self.running.add(seen.lo, seen.hi, fine, seen.group[0])
 
     def _values(self, tensors: Sequence[str], feeds: Mapping[str, Any]) -> dict[str, Any]:

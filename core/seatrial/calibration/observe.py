@@ -15,8 +15,8 @@ from seatrial.quantize import ops
 from seatrial.quantize.graph import Graph
 from seatrial.quantize.signs import non_negative
 
-from .order import needed, reads
-from .pick import Picker, feature_maps, node
+from .order import BLOCK, needed, reads
+from .pick import Picker, node
 from .types import EVERYTHING, EXTREMES, FLAT, MAPS, MARK, Reading
 
 #: Operators that give finite values for finite values, short of an overflow.
@@ -48,7 +48,7 @@ SAFE = (ops.HEAVY | ops.LIGHT | ops.PASS | {"BatchNormalization", "Sub", "Sum", 
 
 
 def observed(
-    graph: Graph, tensors: Iterable[str], statistics: str = EXTREMES, seed: int = 0
+    graph: Graph, tensors: Iterable[str], statistics: str = EXTREMES
 ) -> tuple[Any, Reading]:
     """Add statistics to a copy of a graph and drop everything they do not need.
 
@@ -56,7 +56,6 @@ def observed(
         graph: prepared, with inferred shapes; not changed.
         tensors: activations that nodes write (inputs are looked at by the caller).
         statistics: one of :data:`seatrial.calibration.types.STATISTICS`.
-        seed: of the elements picked for histograms.
 
     Returns:
         The model, and how its outputs are read.
@@ -67,8 +66,7 @@ def observed(
     model.CopyFrom(graph.model)
     names = list(tensors)
     positive, guarded = non_negative(graph), may_be_nan(graph, names)
-    picker = Picker(model, MARK, seed, everything=statistics == EVERYTHING)
-    maps = feature_maps(graph)
+    picker = Picker(model, MARK, everything=statistics == EVERYTHING)
     found = _Statistics(model, picker)
     picked = []
     for k, name in enumerate(names):
@@ -76,7 +74,7 @@ def observed(
         found.add(k, name, _channels(shape), low=name not in positive, mean=name in guarded)
         if statistics != EXTREMES:
             picked.append(f"{MARK}_picked_{k}")
-            found.nodes += picker.nodes(name, picked[-1], shape, blocked=name in maps)
+            found.nodes += picker.nodes(name, picked[-1], shape)
     outputs = [*found.joined(), *picked]
     nodes = needed([*model.graph.node, *found.nodes], outputs)
     for part in (model.graph.node, model.graph.output, model.graph.value_info):
@@ -151,9 +149,19 @@ class _Statistics:
         return f"{name}_negated"
 
     def joined(self) -> list[str]:
-        """Adds the joining nodes; the names of their outputs."""
+        """Adds the joining nodes; the names of their outputs.
+
+        Maps without padding are joined first, in the blocked layout: the runtime would reorder
+        every single one if one of them had padding.
+        """
+        whole = [(n, c) for n, c in self.maps if c % BLOCK == 0]
+        self.maps = [*whole, *(m for m in self.maps if m not in whole)]
+        maps = [n for n, _ in self.maps]
+        if len(whole) > 1:
+            maps[: len(whole)] = [f"{MAPS}_whole"]
+            self.nodes.append(node("Concat", [n for n, _ in whole], maps[0], axis=1))
         outputs = []
-        for name, parts, axis in ((MAPS, [m for m, _ in self.maps], 1), (FLAT, self.flat, 0)):
+        for name, parts, axis in ((MAPS, maps, 1), (FLAT, self.flat, 0)):
             if parts:
                 self.nodes.append(node("Concat", parts, name, axis=axis))
                 outputs.append(name)
@@ -171,6 +179,8 @@ class _Statistics:
             mean=tuple(place[mean] for _, _, mean, _ in self.of),
             negated=tuple(maps for _, _, _, maps in self.of),
             picked=tuple(picked),
+            rows=tuple(self.picker.rows.values()),
+            scattered=self.picker.scattered,
         )
 
 

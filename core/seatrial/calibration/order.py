@@ -82,31 +82,35 @@ def _interleave(nodes: Sequence[Any], main: Sequence[int], waiting: Sequence[int
     return ordered
 
 
-def raw_outputs(nodes: Sequence[Any], picked: Iterable[str], flat: str) -> dict[str, str]:
-    """For each output that only repeats a tensor in another form: the tensor.
+def in_place(nodes: Sequence[Any], picked: Iterable[str], flat: str) -> dict[str, str]:
+    """Let picking nodes read tensors as they lie in memory, where no channel is padding.
 
-    Counting does not care about the order of elements, so what comes out in the blocked layout
-    is taken as it lies, where no channel is padding.
+    Counting does not care about the order of elements, so nothing is reordered for it.
 
     Args:
-        nodes: of the optimised graph.
+        nodes: of the optimised graph; those that pick rows are edited.
         picked: outputs that hold elements.
         flat: name of the shape (-1,).
+
+    Returns:
+        For each output that only repeats a tensor in another form: the tensor.
     """
     writers = {o: node for node in nodes for o in node.output if o}
+
+    def source(name: str) -> str:
+        node = writers.get(name)
+        reordered = node is not None and node.op_type == "ReorderOutput"
+        whole = reordered and attribute(node, "channels", 1) % BLOCK == 0
+        return str(node.input[0]) if node is not None and whole else name
+
     found = {}
     for name in picked:
-        source = name
-        node = writers.get(source)
+        node, given = writers.get(name), name
+        if node is not None and node.op_type == "GatherND":
+            node.input[0] = source(node.input[0])
+            continue
         if node is not None and node.op_type == "Reshape" and node.input[1] == flat:
-            source = node.input[0]
-            node = writers.get(source)
-        if (
-            node is not None
-            and node.op_type == "ReorderOutput"
-            and attribute(node, "channels", 1) % BLOCK == 0
-        ):
-            source = node.input[0]
-        if source in writers:
-            found[name] = source
+            given = node.input[0]
+        if source(given) in writers:
+            found[name] = source(given)
     return found

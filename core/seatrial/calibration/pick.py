@@ -1,10 +1,11 @@
 """Which elements of an activation go into its histogram, as nodes of the observed graph.
 
-About 2**14 elements per tensor and sample. Feature maps in the runtime's blocked layout are not
-reordered for this: a depthwise convolution with one 1 per channel, at a random place of its
-kernel, picks one element of every cell of a grid. All other tensors are flattened and gathered at
-random places, one in each of 2**14 equal stretches. The places depend on the seed alone.
-Runs in a child only.
+About 2**14 elements per tensor and inference, at places that are drawn anew for each: whole rows
+(all indices but the last one fixed), one at random in each of equal stretches of the tensor. So
+nothing but what is picked is read, and of a tensor in the runtime's blocked layout, which is not
+reordered for this, a row holds some pixels of some channels. Where the shape is not known or rows
+are long, single elements are picked of the flattened tensor. The places depend on the seed and
+the sample alone. Runs in a child only.
 """
 
 from __future__ import annotations
@@ -12,74 +13,98 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from seatrial.quantize import ops
-from seatrial.quantize.graph import Graph
+from .types import PLACES, Reading, Rows
 
-#: Elements picked of a tensor per sample, about.
+#: Elements picked of a tensor per inference, about.
 PICKS = 1 << 14
 
 #: Tensors up to this size are taken whole: sampling them would save little.
 WHOLE = 2 * PICKS
 
-#: Operators that write feature maps in the blocked layout, and those that hand it on.
-BLOCKED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "BatchNormalization"})
-HANDED_ON = ops.LIGHT | ops.FUSED | {"Concat", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"}
+#: Fewer rows than this do not stand for a tensor.
+ROWS_MIN = 32
+
+Shape = tuple[int | None, ...] | None
 
 
-def feature_maps(graph: Graph) -> set[str]:
-    """Tensors (N, C, H, W) that probably lie in the blocked layout, by their operators."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        handed = node.op_type in HANDED_ON and any(n in found for n in node.input)
-        if not node.domain and (node.op_type in BLOCKED or handed):
-            found.update(o for o in node.output if o)
-    return found
+class Places:
+    """The random places of one inference.
 
+    Args:
+        seed: of the pass.
+        sample: index of the (first) sample.
+    """
 
-def places(seed: int) -> Any:
-    """One random place in each of :data:`PICKS` equal parts of [0, 1), float64."""
-    import numpy as np
+    def __init__(self, seed: int, sample: int) -> None:
+        import numpy as np
 
-    rng = np.random.default_rng(seed)
-    return (np.arange(PICKS) + rng.random(PICKS)) / PICKS
+        self.random = np.random.default_rng([seed, sample]).random(PICKS)
+
+    def of(self, size: int, count: int = PICKS) -> Any:
+        """Positions below ``size``, int64, ascending: one in each of ``count`` equal stretches."""
+        import numpy as np
+
+        at = (np.arange(count) + self.random[:count]) * (size / count)
+        return np.minimum(at.astype(np.int64), size - 1)
+
+    def feeds(self, reading: Reading) -> dict[str, Any]:
+        """The inputs that tell an observed graph what to pick."""
+        import numpy as np
+
+        found = {}
+        for rows in reading.rows:
+            at = self.of(math.prod(rows.sizes), rows.count)
+            found[rows.name] = np.stack(np.unravel_index(at, rows.sizes), 1)
+        if reading.scattered:
+            # Below 1 also once it is rounded, so that no product with a size reaches the size.
+            at = (np.arange(PICKS) + self.random) / PICKS
+            found[PLACES] = np.minimum(at, 1 - 2.0**-40)
+        return found
+
+    def pick(self, values: Any) -> Any:
+        """The same for an array at hand: some elements, or all of a small one."""
+        import numpy as np
+
+        flat = np.asarray(values).reshape(-1)
+        return flat if flat.size <= WHOLE else flat[self.of(flat.size)]
 
 
 class Picker:
-    """Adds picking nodes and the constants they share.
+    """Adds picking nodes and what they share.
 
     Args:
-        model: a ``ModelProto``; its initializers are extended.
+        model: a ``ModelProto``; its initializers and inputs are extended.
         mark: prefix of every name.
-        seed: of the places.
         everything: take every element.
+
+    Attributes:
+        rows: what has to be fed, by the sizes that rows are counted in.
+        scattered: whether :data:`seatrial.calibration.types.PLACES` has to be fed.
     """
 
-    def __init__(self, model: Any, mark: str, seed: int, *, everything: bool = False) -> None:
+    def __init__(self, model: Any, mark: str, *, everything: bool = False) -> None:
         self.model = model
         self.mark = mark
-        self.seed = seed
         self.everything = everything
         self.known: set[str] = set()
+        self.rows: dict[tuple[int, ...], Rows] = {}
+        self.scattered = False
 
-    def nodes(
-        self, source: str, result: str, shape: tuple[int | None, ...] | None, *, blocked: bool
-    ) -> list[Any]:
+    def nodes(self, source: str, result: str, shape: Shape) -> list[Any]:
         """The nodes that write the picked elements of ``source``.
 
         Args:
             source: the observed tensor.
             result: name for the picked elements.
-            shape: of the tensor, as far as known, with its batch axis.
-            blocked: it lies in the blocked layout.
+            shape: of the tensor, as far as known.
         """
-        inner = shape[1:] if shape else (None,)
-        known = [d for d in inner if d]
-        size = math.prod(known) if len(known) == len(inner) else 0
-        if self.everything or 0 < size <= WHOLE:
+        sizes = [d for d in shape or () if d]
+        known = shape is not None and len(sizes) == len(shape)
+        if self.everything or (known and math.prod(sizes) <= WHOLE):
             return [self.flat(source, result)]
-        if blocked and size and len(inner) == 3:
-            channels, height, width = known
-            return [self._grid(source, result, channels, height, width)]
+        if known and len(sizes) > 1 and sizes[-1] <= WHOLE // ROWS_MIN:
+            rows = self._rows(tuple(sizes))
+            return [node("GatherND", [source, rows.name], result)]
         return self._scattered(source, result)
 
     def constant(self, name: str, value: Any) -> str:
@@ -98,42 +123,40 @@ class Picker:
 
         return node("Reshape", [source, self.constant("flat", np.array([-1], np.int64))], result)
 
-    def _grid(self, source: str, result: str, channels: int, height: int, width: int) -> Any:
-        """One element of each grid cell; the last cells reach to the border."""
-        import numpy as np
-
-        stride = round(math.sqrt(channels * height * width / PICKS))
-        strides = [max(1, min(stride, n)) for n in (height, width)]
-        kernel = [n - s * (n // s - 1) for n, s in zip((height, width), strides, strict=True)]
-        rng = np.random.default_rng([self.seed, channels, *kernel])
-        weight = np.zeros((channels, 1, *kernel), np.float32)
-        rows, columns = (rng.integers(0, k, channels) for k in kernel)
-        weight[np.arange(channels), 0, rows, columns] = 1
-        name = self.constant(f"grid_{channels}_{kernel[0]}_{kernel[1]}", weight)
-        return node("Conv", [source, name], result, group=channels, strides=strides)
-
-    def _scattered(self, source: str, result: str) -> list[Any]:
-        """Elements at fixed fractions of whatever length the flattened tensor has."""
+    def _rows(self, shape: tuple[int, ...]) -> Rows:
+        """What rows of a tensor of this shape are picked by; shared by all of the same shape."""
         from onnx import TensorProto
 
-        at = self.constant("places", places(self.seed))
+        sizes = shape[:-1]
+        if shape not in self.rows:
+            count = max(ROWS_MIN, -(-PICKS // shape[-1]))
+            name = "_".join([self.mark, "rows", *map(str, shape)])
+            self.rows[shape] = Rows(name=name, sizes=sizes, count=count)
+            self._input(name, TensorProto.INT64, [count, len(sizes)])
+        return self.rows[shape]
+
+    def _scattered(self, source: str, result: str) -> list[Any]:
+        """Elements at given fractions of whatever length the flattened tensor has."""
+        from onnx import TensorProto
+
+        if not self.scattered:
+            self.scattered = True
+            self._input(PLACES, TensorProto.DOUBLE, [PICKS])
         size, real, far, index, flat = (f"{result}_{k}" for k in "abcde")
         return [
             node("Size", [source], size),
             node("Cast", [size], real, to=TensorProto.DOUBLE),
-            node("Mul", [real, at], far),
+            node("Mul", [real, PLACES], far),
             node("Cast", [far], index, to=TensorProto.INT64),
             self.flat(source, flat),
             node("Gather", [flat, index], result),
         ]
 
+    def _input(self, name: str, kind: int, shape: list[int]) -> None:
+        import onnx
 
-def pick(values: Any, at: Any) -> Any:
-    """The same for an array at hand: elements at fractions ``at``, or all of a small one."""
-    import numpy as np
-
-    flat = np.asarray(values).reshape(-1)
-    return flat if flat.size <= WHOLE else flat[(at * flat.size).astype(np.int64)]
+        info = onnx.helper.make_tensor_value_info(name, kind, shape)
+        self.model.graph.input.append(info)
 
 
 def node(op_type: str, sources: list[str], result: str, **attributes: Any) -> Any:

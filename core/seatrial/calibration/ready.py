@@ -13,13 +13,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seatrial.codec import decode, encode, record
 from seatrial.errors import UserError
 from seatrial.reference import ReferenceSession, open_model
 
 from .types import MARK, Reading
+
+if TYPE_CHECKING:
+    from seatrial.quantize.graph import Graph
+    from seatrial.samples import Samples
 
 #: Files in the folder of a set-up.
 OPTIMISED, WEIGHTS, ANSWER = "observed.onnx", "observed.weights", "ready.json"
@@ -44,7 +48,6 @@ class Setup:
         samples: path of a sample store; one sample shows whether the graph is still the same.
         sample: its index.
         statistics: one of :data:`seatrial.calibration.types.STATISTICS`.
-        seed: of the elements picked for histograms.
     """
 
     model: str
@@ -52,7 +55,6 @@ class Setup:
     samples: str
     sample: int
     statistics: str
-    seed: int = 0
 
 
 @record
@@ -138,14 +140,16 @@ def make_ready(setup: Setup) -> Ready:
     from .verify import check_prepared
 
     path, folder = Path(setup.model), Path(setup.folder)
+    samples = Samples(Path(setup.samples))
     prepared = prepare(path, aside=folder)
-    check_prepared(path, prepared, Samples(Path(setup.samples)), setup.sample)
+    check_prepared(path, prepared, samples, setup.sample)
     graph = prepared.graph
+    _fix_shapes(graph, samples)
     wanted = make_plan(graph).observe
     given = set(graph.inputs)
     inputs = tuple(t for t in wanted if t in given)
     computed = [t for t in wanted if t not in given]
-    model, reading = observed(graph, computed, setup.statistics, setup.seed)
+    model, reading = observed(graph, computed, setup.statistics)
     source, data = bytes(model.SerializeToString()), graph.folder
     notes = tuple(prepared.notes)
     del prepared, graph, model
@@ -156,6 +160,21 @@ def make_ready(setup: Setup) -> Ready:
     return Ready(model=str(target), inputs=inputs, reading=reading, notes=notes)
 
 
+def _fix_shapes(graph: Graph, samples: Samples) -> None:
+    """Give the inputs the shapes that they will be fed with, which makes most others known."""
+    batched, size = samples.index.get("batch_axis", True), 1
+    for k, info in enumerate(i for i in graph.proto.input if i.name in samples.names):
+        shape, dims = samples.shape(info.name), info.type.tensor_type.shape.dim
+        if batched and k == 0 and dims and dims[0].HasField("dim_value"):
+            size = dims[0].dim_value
+        if shape is None:
+            continue
+        fed = (size, *shape) if batched else shape
+        for dim, known in zip(dims, fed, strict=False):
+            dim.dim_value = dim.dim_value if dim.HasField("dim_value") else known
+    graph.infer()
+
+
 def _reordered(source: bytes, data: Path, target: Path, reading: Reading) -> Reading:
     """Write the optimised graph with each statistic right where its tensor is made."""
     import dataclasses
@@ -164,11 +183,11 @@ def _reordered(source: bytes, data: Path, target: Path, reading: Reading) -> Rea
 
     from seatrial.reference import optimised
 
-    from .order import eager, needed, raw_outputs
+    from .order import eager, in_place, needed
 
     optimised(source, target, folder=data, weights=WEIGHTS)
     saved = onnx.load(target, load_external_data=False)
-    raw = raw_outputs(list(saved.graph.node), reading.picked, f"{MARK}_flat")
+    raw = in_place(list(saved.graph.node), reading.picked, f"{MARK}_flat")
     outputs = list(dict.fromkeys(raw.get(o.name, o.name) for o in saved.graph.output))
     nodes = eager(needed(list(saved.graph.node), outputs), outputs, MARK)
     del saved.graph.node[:], saved.graph.output[:]

@@ -36,6 +36,9 @@ MARK = "seatrial_observed"
 #: one number of each other statistic, shape (count,).
 MAPS, FLAT = f"{MARK}_maps", f"{MARK}_single"
 
+#: Input of the observed graph: fractions of a tensor's length, where elements are picked.
+PLACES = f"{MARK}_places"
+
 
 @record
 class Histogram:
@@ -92,6 +95,21 @@ class NonFinite:
 
 
 @record
+class Rows:
+    """An input of the observed graph that says which rows of some tensors are picked.
+
+    Attributes:
+        name: of the input, int64, shape (count, len(sizes)).
+        sizes: of all axes but the last.
+        count: rows to pick.
+    """
+
+    name: str
+    sizes: tuple[int, ...]
+    count: int
+
+
+@record
 class Reading:
     """How the outputs of the observed graph are read.
 
@@ -106,6 +124,8 @@ class Reading:
         mean: segment that is NaN if an element is.
         negated: the segment of ``low`` holds the largest value of the negated tensor.
         picked: output that holds the elements for the histogram; empty: there are no histograms.
+        rows: inputs that say which rows are picked.
+        scattered: whether :data:`PLACES` is an input.
     """
 
     tensors: tuple[str, ...]
@@ -115,6 +135,8 @@ class Reading:
     mean: tuple[int, ...]
     negated: tuple[bool, ...]
     picked: tuple[str, ...] = ()
+    rows: tuple[Rows, ...] = ()
+    scattered: bool = False
 
 
 @record

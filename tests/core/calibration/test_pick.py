@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import helper
 
 from seatrial.calibration import table as tables
 from seatrial.calibration.child import ranges
-from seatrial.calibration.choose import chosen, distribution
+from seatrial.calibration.choose import STEPS, _error, chosen, distribution
 from seatrial.calibration.histogram import BINS, unpacked
 from seatrial.calibration.observe import observed
-from seatrial.calibration.pick import PICKS, WHOLE, pick, places
-from seatrial.calibration.types import METHODS, RangesRequest, RangeTable
+from seatrial.calibration.pick import PICKS, ROWS_MIN, WHOLE, Places
+from seatrial.calibration.types import PLACES, RangesRequest, RangeTable, Reading
 from seatrial.errors import UserError
 from seatrial.quantize.graph import Graph
 from seatrial.quantize.prepare import prepare
@@ -25,9 +27,13 @@ from seatrial.testing.local import LocalJob
 node = helper.make_node
 SIZE = 68
 
-#: Largest difference between a range from sampled elements and one from all elements of the same
-#: samples, as a fraction of the extremes' range: for the far tail of few samples, and else.
-FAR_TAIL, TOLERANCE = 0.25, 0.05
+#: Largest difference between a percentile of sampled elements and one of all elements of the same
+#: samples, as a fraction of the extremes' range; the last one lies in the far tail of few samples.
+PERCENTILES = {"percentile-99.9": 0.02, "percentile-99.99": 0.05, "percentile-99.999": 0.25}
+
+#: Largest growth of the squared error over all elements, where sampled ones chose the range: 1 dB.
+#: These elements have heavy tails: the few largest of them carry much of the error.
+MORE_ERROR = 0.26
 
 
 def net(model: Any) -> onnx.ModelProto:
@@ -86,21 +92,25 @@ def test_every_element_is_counted_when_asked_for(given_net: Any, job: LocalJob) 
         assert np.abs(np.cumsum(expected) - np.cumsum(found.counts)).max() <= 1e-4 * index.size
 
 
-def test_sampled_ranges_are_close_to_those_of_all_elements(given_net: Any, job: LocalJob) -> None:
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_sampled_ranges_are_close_to_those_of_all_elements(
+    given_net: Any, job: LocalJob, seed: int
+) -> None:
     exact = collected(given_net, job, statistics="everything")
-    sampled = collected(given_net, job, statistics="sampled", seed=5)
+    sampled = collected(given_net, job, statistics="sampled", seed=seed)
     assert any(
         distribution(sampled.tensors[n]).count.sum() < distribution(exact.tensors[n]).count.sum()
         for n in exact.tensors
     )
-    for method in METHODS:
-        if method == "entropy":  # ill-conditioned: the same data in other bins moves it far
-            continue
-        limit = FAR_TAIL if method == "percentile-99.999" else TOLERANCE
+    for method, limit in PERCENTILES.items():
         want, got = chosen(exact, method), chosen(sampled, method)
         for name, (lo, hi) in want.items():
             size = exact.tensors[name].hi - exact.tensors[name].lo
             assert got[name] == pytest.approx((lo, hi), abs=limit * size), (method, name)
+    want, got = chosen(exact, "mse"), chosen(sampled, "mse")
+    for name, tensor in exact.tensors.items():
+        least, found = (_error(distribution(tensor), r[name], STEPS) for r in (want, got))
+        assert found <= least * (1 + MORE_ERROR), name
 
 
 def test_the_extremes_stay_exact(given_net: Any, job: LocalJob) -> None:
@@ -129,39 +139,71 @@ def test_the_result_depends_on_the_seed_alone(given_net: Any, job: LocalJob) -> 
     assert first.tensors != other.tensors
 
 
-def test_what_is_picked_is_of_the_tensor_and_from_all_over(model: Any) -> None:
-    """A counting tensor: the picked values are the places."""
-    graph = Graph(
-        model(
-            [
-                node("MaxPool", ["x"], ["p"], name="p", kernel_shape=[1, 1]),
-                node("Transpose", ["p"], ["t"], name="t", perm=[0, 2, 3, 1]),
-            ],
-            {"x": [1, 20, 50, 61]},
-            ["t"],
-        ),
-        Path(),
-    )
+TURNS = {
+    "rows": ["N", 20, 50, 61],
+    "few rows": ["N", 900, 100],
+    "lost shape": ["N", "any", 50, 61],
+    "too long": ["N", 4000, 20],
+}
+
+
+@pytest.mark.parametrize("kind", list(TURNS))
+def test_what_is_picked_is_of_the_tensor_and_from_all_over(model: Any, kind: str) -> None:
+    """A counting tensor: the picked values are the places, which change with the sample."""
+    dims = TURNS[kind]
+    turn = node("Transpose", ["x"], ["t"], name="t", perm=[0, *range(len(dims) - 1, 0, -1)])
+    shape = [1, *(20 if d == "any" else d for d in dims[1:])]
+    named = [1, *dims[1:]] if kind != "lost shape" else dims
+    graph = Graph(model([turn], {"x": named}, ["t"]), Path())
     graph.infer()
-    proto, reading = observed(graph, ["p", "t"], "sampled", 3)
-    count = 20 * 50 * 61
+    proto, reading = observed(graph, ["t"], "sampled")
+    count = int(np.prod(shape))
     assert count > WHOLE
-    x = np.arange(1, count + 1, dtype=np.float32).reshape(1, 20, 50, 61)
-    values = open_model(proto.SerializeToString(), threads=1).run({"x": x})
-    for name, output in zip(reading.tensors, reading.picked, strict=True):
-        found = np.unravel_index(values[output].reshape(-1).astype(int) - 1, x.shape)
-        assert 0.5 * PICKS <= found[0].size <= 2 * PICKS
-        for axis, size in ((1, 20), (2, 50), (3, 61)):
-            share = np.bincount(found[axis], minlength=size) * size / found[0].size
-            assert share.min() > 0.2, (name, axis)
-            assert share.max() < 2.5
+    assert (len(reading.rows), reading.scattered) == ((1, False) if "rows" in kind else (0, True))
+    x = np.arange(count, dtype=np.float32).reshape(shape)
+    session = open_model(proto.SerializeToString(), threads=1)
+    seen = []
+    for sample in range(40):
+        feeds = {"x": x, **Places(3, sample).feeds(reading)}
+        values = session.run({n: feeds[n] for n in session.inputs})[reading.picked[0]]
+        seen.append(values.reshape(-1).astype(int))
+        assert 0.5 * PICKS <= seen[-1].size <= 2 * PICKS
+        assert len(set(seen[-1].tolist())) > 0.8 * seen[-1].size
+    assert not np.array_equal(seen[0], seen[1])
+    found = np.unravel_index(np.concatenate(seen), shape)
+    for axis, size in enumerate(shape):
+        share = np.bincount(found[axis], minlength=size) * size / found[0].size
+        assert share.min() > 0.5, axis
+        assert share.max() < 1.5
+
+
+@given(st.integers(1, 2**40), st.integers(ROWS_MIN, PICKS), st.integers(0, 100))
+@settings(deadline=None)
+def test_places_are_one_of_each_stretch(size: int, count: int, sample: int) -> None:
+    at = Places(0, sample).of(size, count)
+    assert at.min() >= 0
+    assert at.max() < size
+    stretch = np.arange(count + 1) * (size / count)
+    assert (at >= stretch[:-1] - 1).all()
+    assert (at <= stretch[1:]).all()
+
+
+def test_no_place_lies_at_the_end() -> None:
+    """A random number next to 1 would round to it."""
+    places = Places(0, 0)
+    places.random[:] = np.nextafter(1.0, 0.0)
+    assert places.of(3 * PICKS).max() < 3 * PICKS
+    fractions = places.feeds(
+        Reading(tensors=(), sizes=(), high=(), low=(), mean=(), negated=(), scattered=True)
+    )[PLACES]
+    assert int((fractions * 2.0**32).max()) < 2**32
 
 
 def test_small_arrays_are_taken_whole() -> None:
-    at = places(0)
+    at = Places(0, 0)
     small, large = np.arange(WHOLE), np.arange(3 * WHOLE)
-    np.testing.assert_array_equal(pick(small, at), small)
-    found = pick(large, at)
+    np.testing.assert_array_equal(at.pick(small), small)
+    found = at.pick(large)
     assert len(found) == PICKS
     assert (np.diff(found) > 0).all()
 
