@@ -173,8 +173,8 @@ def test_what_is_picked_is_of_the_tensor_and_from_all_over(model: Any, kind: str
     found = np.unravel_index(np.concatenate(seen), shape)
     for axis, size in enumerate(shape):
         share = np.bincount(found[axis], minlength=size) * size / found[0].size
-        assert share.min() > 0.5, axis
-        assert share.max() < 1.5
+        assert share.min() > 0.3, axis
+        assert share.max() < 1.7
 
 
 @given(st.integers(1, 2**40), st.integers(ROWS_MIN, PICKS), st.integers(0, 100))
