@@ -6,12 +6,14 @@ Nothing of a plugin is ever imported here (but for ``in_process``, a vendor's de
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import signal
 import threading
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from .codec import digest
 from .errors import UserError
 from .hookspecs import HOOKS
 from .jobs import describing
@@ -19,12 +21,13 @@ from .jobs.answers import Answer, collect
 from .jobs.batch import Batch, Question
 from .jobs.calls import Described
 from .jobs.desk import Desk
+from .jobs.memory import Memory
 from .jobs.outcome import Environment, Limits, Outcome
 from .jobs.prepare import Call
 from .jobs.remote import Progress
 from .jobs.sessions import SessionHandle
 from .registry import Plugin
-from .results import Artifact, LoadRequest, Ref
+from .results import Artifact, Availability, LoadRequest, Ref
 from .session import RunReply
 from .workspace import Workspace
 
@@ -42,6 +45,8 @@ __all__ = [
 ]
 
 _DESCRIBE_LIMITS = Limits(timeout_s=60.0)
+#: Whether a job's result may be used again; a function of the result where that depends on it.
+Remember = bool | Callable[[Any], bool]
 _open: weakref.WeakSet[Runner] = weakref.WeakSet()
 
 
@@ -58,6 +63,7 @@ class Runner:
         in_process: call hooks in this process, for a debugger. No limits, no isolation.
         progress: called with stage, text and fraction, in the caller's thread.
         allow_network: ids of plugins (or names of tasks) that may use the network.
+        memory: results of earlier jobs of the workspace; ``None``: every job is done.
     """
 
     def __init__(
@@ -68,11 +74,14 @@ class Runner:
         in_process: bool = False,
         progress: Progress | None = None,
         allow_network: Collection[str] = (),
+        memory: Memory | None = None,
     ) -> None:
         self.workspace = workspace
+        self.memory = memory
         self._environments = dict(environments or {})
         self._allow_network = frozenset(allow_network)
-        self._desk = Desk(workspace, progress or _silent, in_process=in_process)
+        self._desk = Desk(workspace, progress or _silent, in_process=in_process, memory=memory)
+        self._versions: dict[tuple[str, str, str], Mapping[str, str]] = {}
         self._described: dict[tuple[str, str, str], Outcome[Described]] = {}
         self._old_handler: Any = None
         _open.add(self)
@@ -103,6 +112,7 @@ class Runner:
         limits: Limits | None = None,
         env: str = "",
         variables: Mapping[str, str] | None = None,
+        remember: Remember = False,
     ) -> Outcome[Any]:
         """Call a one-shot hook of one backend.
 
@@ -114,6 +124,9 @@ class Runner:
             limits: time and memory.
             env: name of an environment, ``""``: our own interpreter.
             variables: environment variables; they win over the description's.
+            remember: the result may come from an earlier run in this workspace, and is kept for a
+                later one: always, or where a function of the result says so. The backend must
+                have been probed before, since its versions are part of what the result is of.
 
         Raises:
             UserError: ``env`` is not configured.
@@ -121,7 +134,11 @@ class Runner:
         call = self._call(
             "hook", plugin, hook, request, refs=refs, limits=limits, env=env, variables=variables
         )
-        return self._desk.one_shot(call, HOOKS[hook][1])
+        call = dataclasses.replace(call, remember=remember)
+        outcome: Outcome[Any] = self._desk.one_shot(call, HOOKS[hook][1])
+        if isinstance(outcome.result, Availability):
+            self._versions[plugin.id, env, request.target] = outcome.result.versions
+        return outcome
 
     def describe(self, plugin: Plugin, *, env: str = "") -> Outcome[Described]:
         """Ask a backend who it is; the answer is cached on disk until the package changes.
@@ -161,6 +178,7 @@ class Runner:
         refs: Sequence[Ref] = (),
         limits: Limits | None = None,
         user: bool = False,
+        remember: Remember = False,
     ) -> Outcome[Any]:
         """Run a core task ``"seatrial.module:function"``.
 
@@ -174,6 +192,7 @@ class Runner:
             limits: time and memory.
             user: it will import the user's own code: their working folder (first on the search
                 path), their home and variables, but no network.
+            remember: see :meth:`hook`; never with ``user``, whose code nobody can hash.
 
         Raises:
             UserError: the task raised it: the input was refused, which is not a fault.
@@ -186,6 +205,7 @@ class Runner:
             limits=limits or Limits(),
             network=name in self._allow_network,
             user=user,
+            remember=remember,
         )
         return self._desk.one_shot(call, None)
 
@@ -265,6 +285,43 @@ class Runner:
         )
         return self._desk.session(call)
 
+    def outputs(
+        self,
+        plugin: Plugin | str,
+        hook: str | None,
+        request: LoadRequest,
+        samples: Ref,
+        indices: tuple[int, ...] | None = None,
+        *,
+        batch: int = 1,
+        limits: Limits | None = None,
+        env: str = "",
+        variables: Mapping[str, str] | None = None,
+        remember: bool = False,
+    ) -> Outcome[Ref]:
+        """Load an artefact, run it once over samples, close it: its outputs as an object.
+
+        Arguments are those of :meth:`open` and of ``SessionHandle.run``; ``remember`` as for
+        :meth:`hook`, for outputs that choose something. What a verdict rests on is run anew.
+
+        Raises:
+            UserError: ``env`` is not configured.
+        """
+        owner, name = (None, plugin) if isinstance(plugin, str) else (plugin, hook or "")
+        call = self._call(
+            "session",
+            owner,
+            name,
+            request,
+            refs=[request.artifact, samples],
+            limits=limits,
+            env=env,
+            variables=variables,
+        )
+        call = dataclasses.replace(call, remember=remember)
+        run = [samples.sha256, None if indices is None else list(indices), batch]
+        return self._desk.outputs(call, samples, indices, batch=batch, facts=digest(run))
+
     def adopt(self, outcome: Outcome[Any], artifact: Artifact) -> Ref:
         """Move an artefact of an outcome into the store.
 
@@ -287,10 +344,12 @@ class Runner:
         variables: Mapping[str, str] | None,
     ) -> Call:
         told: Mapping[str, str] = {}
+        versions: Mapping[str, str] = {}
         where = self._environment(env)
         if plugin is not None and not plugin.problem:
             described = self.describe(plugin, env=env).result
             told = described.description.environment if described else {}
+            versions = self._versions.get((plugin.id, env, getattr(request, "target", "")), {})
         return Call(
             kind=kind,
             name=name,
@@ -301,6 +360,7 @@ class Runner:
             where=where,
             variables={**told, **where.variables, **(variables or {})},
             network=(plugin.id if plugin else name) in self._allow_network,
+            versions=versions,
         )
 
     def _environment(self, env: str) -> Environment:

@@ -110,12 +110,14 @@ class JobOptions:
         memory_mb: ceiling of one hook call's resident memory.
         in_process: run plugins inside this process, for a vendor with a debugger.
         allow_network: targets whose children may use the network (a licence server).
+        fresh: use nothing that an earlier run in the same folder made.
     """
 
     timeout_s: float | None = None
     memory_mb: int | None = None
     in_process: bool = False
     allow_network: tuple[str, ...] = ()
+    fresh: bool = False
 
 
 @record

@@ -72,7 +72,7 @@ class Workspace:
         folder = folder.resolve()
         sources = {}
         for name in artifact.files:
-            path = folder / _relative(name)
+            path = folder / plain_name(name)
             sources[name] = path if path.exists() else self._moved.get(path, path)
         problem = artifact_problem(folder, artifact, self._moved)
         if problem:
@@ -97,7 +97,7 @@ class Workspace:
         """Read every byte again: is the object what its name says?"""
         folder = self.objects / ref.sha256
         try:
-            listing = {name: _hash(folder / name) for name in _names(folder)}
+            listing = {name: hashed(folder / name) for name in _names(folder)}
         except OSError:
             return False
         return bool(listing) and digest(listing) == ref.sha256
@@ -111,7 +111,7 @@ class Workspace:
         except OSError:
             return _copy(source, target)
         _seal(target)
-        return _hash(target)
+        return hashed(target)
 
     def _store(
         self,
@@ -121,7 +121,7 @@ class Workspace:
     ) -> Ref:
         if not files or (entry and entry not in files):
             raise ValueError(f"entry {entry!r} is not one of the {len(files)} files")
-        names = {name: _relative(name) for name in files}
+        names = {name: plain_name(name) for name in files}
         staging = Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=self.objects))
         try:
             listing: dict[str, list[str | int]] = {}
@@ -172,7 +172,7 @@ def artifact_problem(folder: Path, artifact: Artifact, moved: Mapping[Path, Path
     root = folder.resolve()
     for name in artifact.files:
         try:
-            path = folder / _relative(name)
+            path = folder / plain_name(name)
         except ValueError as error:
             return str(error)
         if path in moved and not path.exists():
@@ -184,7 +184,8 @@ def artifact_problem(folder: Path, artifact: Artifact, moved: Mapping[Path, Path
     return ""
 
 
-def _relative(name: str) -> str:
+def plain_name(name: str) -> str:
+    """The name as it is; ValueError unless it is a plain relative path."""
     pure = PurePosixPath(name)
     bad = not name or "\0" in name or pure.is_absolute() or ".." in pure.parts
     if bad or str(pure) != name or name == ".":
@@ -198,7 +199,7 @@ def _names(folder: Path) -> Iterator[str]:
             yield path.relative_to(folder).as_posix()
 
 
-def _hash(path: Path) -> list[str | int]:
+def hashed(path: Path) -> list[str | int]:
     """sha256 and size of a file."""
     sha = hashlib.sha256()
     with path.open("rb") as file:

@@ -234,6 +234,16 @@ def jobs_of(args: Namespace) -> JobOptions:
         memory_mb=whole(args, "memory_mb", low=1),
         in_process=args.in_process,
         allow_network=tuple(args.allow_network),
+        fresh=getattr(args, "fresh", False),
+    )
+
+
+def fresh(parser: ArgumentParser) -> None:
+    """``--fresh``."""
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="do everything anew, also what an earlier run in the same folder made",
     )
 
 

@@ -35,6 +35,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     flags.config(parser)
     parser.add_argument("--seed", metavar="N", help="of everything random (default 0)")
     flags.all_int8(parser)
+    flags.fresh(parser)
     flags.jobs(parser)
     flags.output(parser)
     parser.set_defaults(run=run)

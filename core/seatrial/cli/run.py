@@ -51,6 +51,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument("--quick", action="store_true", help="end within two minutes")
     parser.add_argument("--seed", metavar="N", help="of everything random (default 0)")
     flags.all_int8(parser)
+    flags.fresh(parser)
     parser.add_argument("--threads", metavar="N", help="CPU threads of one inference")
     flags.shapes(parser)
     flags.sla(parser.add_argument_group("limits: what must hold to ship"))

@@ -160,6 +160,13 @@ class _Pass:
     def _notes(self, names: LabelMap | None) -> list[DataFinding]:
         listing = self.reader.listing
         found = [DataFinding(code="left-out", level=INFO, text=t) for t in listing.notes]
+        if listing.unlisted:
+            every = listing.unlisted + len(listing.ids)
+            text = f"{listing.unlisted} of {every} pictures of the folder have no row in its "
+            text += "labels.csv: a part that nobody chose was left out"
+            found.append(
+                DataFinding(code="unlisted", level=WARNING, text=text, count=listing.unlisted)
+            )
         if listing.varies:
             text = f"{listing.varies}: augmentation is switched on"
             found.append(DataFinding(code="not-repeatable", level=WARNING, text=text))

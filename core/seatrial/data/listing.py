@@ -34,6 +34,7 @@ class Listing:
         groups: ``""`` where a sample has none.
         meta: further columns of ``labels.csv``.
         notes: what was left out.
+        unlisted: pictures of the folder that its own table has no row for.
         varies: says so when reading a sample twice gave two things.
     """
 
@@ -42,6 +43,7 @@ class Listing:
     groups: list[str] = field(default_factory=list)
     meta: list[Mapping[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unlisted: int = 0
     varies: str = ""
 
     def __post_init__(self) -> None:
@@ -164,10 +166,12 @@ def _from_table(root: Path, table: Path, source: Source) -> Listing:
         meta=[{k: v for k, v in row.items() if k not in hidden} for row in rows],
     )
     extra = len(set(_walk(root)[0]) - set(names))
-    if extra:
+    if extra and source.labels:
         listing.notes.append(
             f"{extra} images of the folder are not in {table.name} and were left out"
         )
+    elif extra:  # nobody chose this table: it is the folder's own, and it is not whole
+        listing.unlisted = extra
     return listing
 
 

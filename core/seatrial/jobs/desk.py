@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seatrial.codec import decode, digest, encode
 from seatrial.errors import UserError
 from seatrial.results import Fault, FaultKind, Ref
 from seatrial.workspace import Workspace
 
 from .collecting import decoded, store
 from .inprocess import LocalTransport, run_here
+from .memory import Memory, Remembered, key_of
 from .outcome import Outcome
-from .prepare import Call, Prepared, prepare
+from .prepare import Call, Prepared, identity_of, prepare
 from .remote import ChildTransport, Finished, Progress, start, wait_for
 from .sessions import SessionHandle, Transport
 from .supervisor import Supervisor
@@ -30,10 +32,19 @@ class Desk:
         workspace: where objects, jobs and logs are.
         progress: called with stage, text and fraction, in the caller's thread.
         in_process: without children.
+        memory: results of earlier jobs; ``None``: none are kept.
     """
 
-    def __init__(self, workspace: Workspace, progress: Progress, *, in_process: bool) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        progress: Progress,
+        *,
+        in_process: bool,
+        memory: Memory | None = None,
+    ) -> None:
         self.workspace = workspace
+        self.memory = memory
         self.progress = progress
         self.in_process = in_process
         self._supervisor: Supervisor | None = None
@@ -56,6 +67,10 @@ class Desk:
         job = self._prepared(call)
         if isinstance(job, Fault):
             return Outcome(fault=job)
+        key = key_of(job.id, call) if self.memory is not None and rememberable(call) else ""
+        known = self._again(key, job, kind)
+        if known is not None:
+            return known
         if self.in_process:
             finished = run_here(job, self.progress)
         else:
@@ -68,7 +83,41 @@ class Desk:
         outcome = self._outcome(job, finished, kind, begin)
         if finished.user_error and call.kind == "task":
             raise UserError(**finished.user_error)
+        self._keep(key, call, finished, outcome)
         return outcome
+
+    def _again(self, key: str, job: Prepared, kind: type[Any] | None) -> Outcome[Any] | None:
+        """The outcome of a job that was done before, or ``None``."""
+        if not key or self.memory is None:
+            return None
+        known = self.memory.recall(key, job.call.name, job.folder / "out")
+        if known is None:
+            return None
+        finished = Finished(value=known.value, type=known.type, peak_mb=known.peak_mb)
+        fault, result = decoded(job, finished, kind)
+        if fault is not None:
+            return None
+        shutil.rmtree(job.folder / "scratch", ignore_errors=True)
+        return Outcome(
+            result=result,
+            seconds=known.seconds,
+            peak_rss_mb=known.peak_mb,
+            job_id=job.id,
+            out=job.folder / "out",
+            remembered=True,
+        )
+
+    def _keep(self, key: str, call: Call, finished: Finished, outcome: Outcome[Any]) -> None:
+        worth = call.remember(outcome.result) if callable(call.remember) else call.remember
+        if not key or self.memory is None or outcome.fault is not None or not worth:
+            return
+        known = Remembered(
+            value=finished.value,
+            type=finished.type,
+            seconds=outcome.seconds,
+            peak_mb=outcome.peak_rss_mb,
+        )
+        self.memory.keep(key, known, out=outcome.out)
 
     def session(self, call: Call) -> Outcome[SessionHandle]:
         """Open a session."""
@@ -86,6 +135,43 @@ class Desk:
             transport, first, limits=call.limits, check=self.damaged, turn=self._turn
         )
         return dataclasses.replace(first, result=handle)
+
+    def outputs(
+        self,
+        call: Call,
+        samples: Ref,
+        indices: Sequence[int] | None,
+        *,
+        batch: int,
+        facts: str,
+    ) -> Outcome[Ref]:
+        """Open a session, run it once and close it; ``facts``: what the run depends on."""
+        key = ""
+        if self.memory is not None and rememberable(call):
+            key = key_of(digest([identity_of(call), facts]), call)
+            known = self._object(key, call.name)
+            if known is not None:
+                return known
+        opened = self.session(call)
+        if opened.result is None:
+            return _failed(opened, call.name)
+        with opened.result as handle:
+            outcome = handle.run(samples, indices, keep=True, batch=batch, limits=call.limits)
+            if outcome.result is None or outcome.result.outputs is None:
+                return _failed(outcome, call.name)
+            ref = self.workspace.adopt(outcome.out, outcome.result.outputs)
+        if key and self.memory is not None:
+            known_as = Remembered(value=encode(ref), seconds=outcome.seconds)
+            self.memory.keep(key, known_as, refs=[ref])
+        return Outcome(result=ref, seconds=outcome.seconds, log=outcome.log, out=outcome.out)
+
+    def _object(self, key: str, name: str) -> Outcome[Ref] | None:
+        """An object that an earlier run made, or ``None``."""
+        assert self.memory is not None
+        known = self.memory.recall(key, name, self.workspace.jobs)
+        if known is None:
+            return None
+        return Outcome(result=decode(Ref, known.value), seconds=known.seconds, remembered=True)
 
     def _opened(self, job: Prepared) -> Transport | Finished:
         if self.in_process:
@@ -163,6 +249,17 @@ class Desk:
             if lost and outcome.fault is None:
                 return dataclasses.replace(outcome, result=None, fault=lost)
         return outcome
+
+
+def _failed(outcome: Outcome[Any], stage: str) -> Outcome[Ref]:
+    fault = outcome.fault or Fault(kind=FaultKind.RAISED, stage=stage, reason="gave no outputs")
+    return Outcome(fault=fault, seconds=outcome.seconds, log=outcome.log, out=outcome.out)
+
+
+def rememberable(call: Call) -> bool:
+    """Whether all that a job depends on is known: not the user's code, nor a launcher's machine."""
+    unknown = call.user or bool(call.where.launcher) or (call.plugin and not call.versions)
+    return bool(call.remember) and not unknown
 
 
 def _stamps(folder: Path) -> list[tuple[str, int, int]]:

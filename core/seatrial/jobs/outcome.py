@@ -64,6 +64,7 @@ class Outcome(Generic[T]):
         out: the folder that artefacts name their files in.
         network: how far the child was kept from the network: ``namespace``, ``proxies``,
             ``allowed``, or ``""`` when there was no child.
+        remembered: an earlier run in this folder did the job; seconds and memory are that run's.
     """
 
     result: T | None = None
@@ -74,6 +75,7 @@ class Outcome(Generic[T]):
     job_id: str = ""
     out: Path = Path()
     network: str = ""
+    remembered: bool = False
 
     @property
     def ok(self) -> bool:

@@ -9,7 +9,7 @@ import secrets
 import shlex
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,9 @@ class Call:
         variables: added to the environment, configuration and description merged.
         network: it may use the network.
         user: it is the user's own code.
+        versions: toolchain and driver, as the probe told them.
+        remember: whether its result may be used again; a function of the result says so where
+            that depends on how the job ended (in time, for instance).
     """
 
     kind: str
@@ -55,6 +58,8 @@ class Call:
     variables: Mapping[str, str] = field(default_factory=dict)
     network: bool = False
     user: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+    remember: bool | Callable[[Any], bool] = False
 
     @property
     def own(self) -> bool:
@@ -146,6 +151,20 @@ class Prepared:
         return variables | {guard.MARKER: self.job["nonce"]}
 
 
+def identity_of(call: Call) -> str:
+    """The id of the job that a call becomes, see :func:`seatrial.jobs.identity.job_id`."""
+    kept = {k: v for k, v in guard.allowed(os.environ).items() if k != guard.MARKER}
+    return job_id(
+        plugin=call.plugin,
+        name=call.name,
+        request=call.request,
+        refs=[Ref(sha256=d, entry="") for d in call.digests()],
+        environment={**kept, **call.where.variables, **call.variables},
+        interpreter=call.interpreter,
+        versions=call.versions,
+    )
+
+
 def prepare(workspace: Workspace, call: Call) -> Prepared:
     """Make the job's directory and write ``job.json`` into it.
 
@@ -153,15 +172,7 @@ def prepare(workspace: Workspace, call: Call) -> Prepared:
         CodecError: the request holds something that cannot cross a process boundary.
     """
     variables = {**call.where.variables, **call.variables}
-    kept = {k: v for k, v in guard.allowed(os.environ).items() if k != guard.MARKER}
-    identity = job_id(
-        plugin=call.plugin,
-        name=call.name,
-        request=call.request,
-        refs=[Ref(sha256=d, entry="") for d in call.digests()],
-        environment=kept | variables,
-        interpreter=call.interpreter,
-    )
+    identity = identity_of(call)
     folder = _new_folder(workspace.jobs, call, identity)
     log = workspace.logs / f"{folder.name}.log"
     job = {

@@ -20,6 +20,7 @@ from seatrial.trial.child import ScoreOutputsRequest
 from seatrial.trial.quantise import Portable, Split, score_row
 
 if TYPE_CHECKING:
+    from seatrial.isolation import Outcome
     from seatrial.trial.context import Trial
     from seatrial.trial.targets import TargetState
 
@@ -94,8 +95,15 @@ def build_float(
         precision=precision,
         stated=result.precision,
         build_s=outcome.seconds,
-        notes=result.notes,
+        notes=_noted(outcome, result.notes),
     )
+
+
+def _noted(outcome: Outcome[Any], notes: tuple[str, ...]) -> tuple[str, ...]:
+    """With the word that an earlier run did it."""
+    if not outcome.remembered:
+        return notes
+    return (*notes, "built by an earlier run in this folder: the seconds are that run's")
 
 
 def build_int8(
@@ -198,7 +206,7 @@ def _int8(
         source=source,
         method=result.method,
         int8=result,
-        notes=result.notes,
+        notes=_noted(outcome, result.notes),
     )
 
 
@@ -236,7 +244,7 @@ def score_on_target(
     trial: Trial, state: TargetState, piece: Piece, data: Split, reference: r.Ref
 ) -> Score | None:
     """How far a piece on its target is from the float outputs over the held-out samples."""
-    outputs = run_once(trial, state, piece, data.whole, data.held_out)
+    outputs = run_once(trial, state, piece, data.whole, data.held_out, remember=True)
     if outputs is None:
         return None
     request = ScoreOutputsRequest(reference=reference, candidate=outputs, bytes=piece.ref.bytes)
@@ -245,6 +253,7 @@ def score_on_target(
         request,
         refs=[reference, outputs],
         limits=trial.limits(),
+        remember=trial.remembers,
     )
     score: Score | None = outcome.result
     return score
@@ -259,31 +268,21 @@ def run_once(
     *,
     threads: int | None = None,
     decisive: bool = False,
+    remember: bool = False,
 ) -> r.Ref | None:
     """Run a piece over samples in a session of its own; ``None`` with the fault in the state.
 
-    ``decisive``: without this run there is no verdict on the target.
+    ``decisive``: without this run there is no verdict on the target. ``remember``: the outputs
+    choose something, and may come from an earlier run.
     """
     if piece.fault is not None:
         trial.blame(state, piece.fault, decisive=decisive)
         return None
-    opened = trial.open(state, piece, threads=threads)
-    if opened.result is None:
-        piece.fault = opened.fault
-        trial.blame(state, opened.fault, decisive=decisive)
-        return None
-    handle = opened.result
-    try:
-        outcome = handle.run(
-            samples, indices, keep=True, batch=trial.batch, limits=trial.limits(state)
-        )
-        if outcome.result is None or outcome.result.outputs is None:
-            piece.fault = outcome.fault
-            trial.blame(state, outcome.fault, decisive=decisive)
-            return None
-        return trial.runner.adopt(outcome, outcome.result.outputs)
-    finally:
-        handle.close()
+    outcome = trial.outputs(state, piece, samples, indices, threads=threads, remember=remember)
+    if outcome.result is None:
+        piece.fault = outcome.fault
+        trial.blame(state, outcome.fault, decisive=decisive)
+    return outcome.result
 
 
 def _int8_row(piece: Piece, reason: str) -> rows.Row:

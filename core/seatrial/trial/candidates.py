@@ -147,6 +147,7 @@ class Tables:
             request,
             refs=[request.model, store],
             limits=trial.limits(timeout_s=1800),
+            remember=trial.remembers,
         )
         result: Rescaled | None = outcome.result
         if result is None:
@@ -184,7 +185,9 @@ class Tables:
         """The object that a core task writes, or why there is none."""
         trial = self.trial
         limits = trial.limits(timeout_s=1800)
-        outcome = trial.runner.task(name, request, refs=refs, limits=limits)
+        outcome = trial.runner.task(
+            name, request, refs=refs, limits=limits, remember=trial.remembers
+        )
         if outcome.result is None:
             return Made(None, fault=outcome.fault)
         if isinstance(outcome.result, RangesResult):
@@ -260,6 +263,7 @@ class Tables:
             request,
             refs=[request.model, request.candidate, store],
             limits=trial.limits(timeout_s=1800),
+            remember=trial.remembers and not request.seconds,
         )
         result = outcome.result
         if result is None:
@@ -337,6 +341,7 @@ def insert(trial: Trial, request: InsertRequest, *, timeout_s: float = 0.0) -> M
             request,
             refs=refs,
             limits=trial.limits(timeout_s=timeout_s),
+            remember=trial.remembers,
         )
     except UserError as error:
         return Made(None, why_not=error.line())

@@ -189,6 +189,7 @@ class Contest:
             request,
             refs=list(dict.fromkeys(refs)),
             limits=trial.limits(timeout_s=1800),
+            remember=trial.remembers and not request.seconds,
         )
         named = {c.name: c for c in candidates}
         if outcome.result is None:

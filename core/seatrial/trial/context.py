@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from seatrial import results as r
 from seatrial.errors import UserError
 from seatrial.isolation import Limits, Outcome, Runner, SessionHandle
+from seatrial.jobs.memory import Memory
 from seatrial.trial.targets import TargetState
 from seatrial.workspace import Workspace
 
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
 CALL_TIMEOUT_S = 600.0
 #: Memory ceiling of one hook call when nobody set one: this share of the machine's memory.
 MEMORY_SHARE = 0.8
+#: Verbs that use again what an earlier run in the same folder made.
+REMEMBERING = ("run", "quantize")
+#: Hooks whose answers are artefacts or choices, not measurements.
+ARTEFACTS = frozenset(
+    {
+        "seatrial_check_static",
+        "seatrial_compile_check",
+        "seatrial_quantize",
+        "seatrial_build",
+        "seatrial_build_int8",
+        "seatrial_transform_layout",
+    }
+)
 
 
 class Clock:
@@ -82,12 +96,15 @@ class Trial:
         self.clock = Clock(budget_s)
         self._fresh = not out.exists()
         self.workspace = Workspace(out / ".seatrial")
+        self.remembers = command in REMEMBERING and not jobs.in_process
+        self.memory = Memory(self.workspace, off=jobs.fresh)
         self.runner = Runner(
             self.workspace,
             environments=environments(config),
             in_process=jobs.in_process,
             progress=progress,
             allow_network=jobs.allow_network,
+            memory=self.memory if self.remembers else None,
         )
         self.timings: list[dict[str, Any]] = []
         self.targets: list[TargetState] = []
@@ -172,6 +189,35 @@ class Trial:
             limits=self.limits(state, timeout_s=timeout_s),
             env=state.env,
             variables=state.variables(),
+            remember=self.remembers and hook in ARTEFACTS,
+        )
+
+    def outputs(
+        self,
+        state: TargetState,
+        piece: Piece,
+        samples: r.Ref,
+        indices: tuple[int, ...] | None = None,
+        *,
+        threads: int | None = None,
+        remember: bool = False,
+    ) -> Outcome[r.Ref]:
+        """Run a target's artefact once over samples; ``remember``: for outputs that choose."""
+        return self.runner.outputs(
+            state.plugin,
+            "seatrial_load",
+            piece.load(
+                state,
+                threads=self.threads if threads is None else threads,
+                options=self.options(state),
+            ),
+            samples,
+            indices,
+            batch=self.batch,
+            limits=self.limits(state),
+            env=state.env,
+            variables=state.variables(),
+            remember=remember and self.remembers,
         )
 
     def open(

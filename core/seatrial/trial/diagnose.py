@@ -48,7 +48,14 @@ def diagnose(
     )
     refs = [candidate, data.whole, *(x for x in (model, table) if x is not None)]
     limits = trial.limits(timeout_s=3 * budget_s + 60)
-    outcome = trial.runner.task(TASK, request, refs=refs, limits=limits)
+    outcome = trial.runner.task(
+        TASK,
+        request,
+        refs=refs,
+        limits=limits,
+        # One that was cut short by the clock may say more the next time.
+        remember=trial.remembers and (lambda found: bool(found.complete)),
+    )
     result: Diagnosis | None = outcome.result
     if result is not None:
         return result

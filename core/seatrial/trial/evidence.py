@@ -155,6 +155,7 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         exported=trial.admitted is not None,
         unfit=next((f.text for f in _decisive(found)), ""),
         varies=found.varies,
+        unlisted=_unlisted(found),
     )
     verdicts = []
     for state in trial.targets:
@@ -219,6 +220,7 @@ def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         what = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"
         text = f"the audit of the calibration set has {what}: {red[0].text}"
         remarks.append(rows.reason(f"calibration.{red[0].code}", text, level="warning"))
+    remarks += _from_memory(trial)
     if found.quick:
         text = "quick run: fewer samples, fewer candidates, shorter rounds"
         remarks.append(rows.reason("run.quick", text, level="info"))
@@ -226,6 +228,22 @@ def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         text = "the ranges are the model's own; nobody showed the calibration data"
         remarks.append(rows.reason("calibration.none", text, level="info"))
     return remarks
+
+
+def _from_memory(trial: Trial) -> list[rows.Row]:
+    """What an earlier run in the folder spared this one."""
+    memory, told = trial.memory, []
+    if memory.used:
+        n = len(memory.used)
+        text = (
+            f"{n} steps were not done again: an earlier run in this folder did them on the same "
+            "inputs, code and versions; all that is measured was measured anew (--fresh: do all)"
+        )
+        told.append(rows.reason("run.remembered", text, level="info"))
+    if memory.damaged:
+        text = f"what an earlier run left was damaged, and done anew: {'; '.join(memory.damaged)}"
+        told.append(rows.reason("run.damaged-cache", text, level="warning"))
+    return told
 
 
 def _red(found: Evidence) -> list[Finding]:
@@ -247,6 +265,12 @@ def material(finding: Finding, tested: int) -> bool:
     # Lists of pairs are cut: a full one may stand for any number.
     cut = len(finding.pairs) >= SHOWN
     return cut or max(finding.count, len(partners)) >= MATERIAL * tested
+
+
+def _unlisted(found: Evidence) -> str:
+    """What is said of test pictures that their own table leaves out."""
+    findings = found.test.info.findings if found.test is not None else ()
+    return next((f.text for f in findings if f.code == "unlisted"), "")
 
 
 def _contracts(found: Evidence) -> dict[str, Any] | None:

@@ -99,6 +99,7 @@ def read(trial: Trial, text: str) -> Given:
         FormRequest(model=admitted.ref),
         refs=[admitted.ref],
         limits=trial.limits(),
+        remember=trial.remembers,
     )
     result: Form | None = outcome.result
     if result is None or result.dialect is None:
@@ -140,6 +141,7 @@ def score(trial: Trial, candidate: Candidate, data: Split) -> None:
         request,
         refs=[request.model, request.candidate, request.samples],
         limits=trial.limits(),
+        remember=trial.remembers,
     )
     candidate.score = outcome.result
     candidate.fault = outcome.fault

@@ -38,6 +38,7 @@ def reference_outputs(
     *,
     optimize: str = "all",
     threads: int = 0,
+    remember: bool = False,
 ) -> r.Ref | r.Fault:
     """Outputs of a model on the reference over samples.
 
@@ -48,6 +49,7 @@ def reference_outputs(
         indices: which samples; ``None``: all.
         optimize: ``none`` takes Q and DQ literally.
         threads: of one inference; 0: the runtime's choice.
+        remember: they choose something, and may come from an earlier run.
     """
     request = r.LoadRequest(
         artifact=model,
@@ -56,19 +58,17 @@ def reference_outputs(
         threads=threads,
         options={"optimize": optimize},
     )
-    opened = trial.runner.open(
-        REFERENCE, None, request, refs=[model, samples], limits=trial.limits()
+    outcome = trial.runner.outputs(
+        REFERENCE,
+        None,
+        request,
+        samples,
+        indices,
+        batch=trial.batch,
+        limits=trial.limits(),
+        remember=remember and trial.remembers,
     )
-    if opened.result is None:
-        return _fault(opened.fault)
-    handle = opened.result
-    try:
-        outcome = handle.run(samples, indices, keep=True, batch=trial.batch, limits=trial.limits())
-        if outcome.result is None or outcome.result.outputs is None:
-            return _fault(outcome.fault)
-        return trial.runner.adopt(outcome, outcome.result.outputs)
-    finally:
-        handle.close()
+    return outcome.result if outcome.result is not None else _fault(outcome.fault)
 
 
 def _fault(fault: r.Fault | None) -> r.Fault:

@@ -76,7 +76,11 @@ def split(trial: Trial, whole: r.Ref, groups: tuple[str, ...]) -> Split:
         return Split(whole, whole, tuple(range(count)))
     request = SubsetRequest(samples=whole, indices=fit)
     outcome = trial.runner.task(
-        "seatrial.trial.child:subset", request, refs=[whole], limits=trial.limits()
+        "seatrial.trial.child:subset",
+        request,
+        refs=[whole],
+        limits=trial.limits(),
+        remember=trial.remembers,
     )
     if outcome.result is None:
         return Split(whole, whole, held_out)
@@ -95,7 +99,9 @@ def reference(trial: Trial, data: Split) -> r.Ref | r.Fault:
     from seatrial.trial import ladder
 
     if data.reference is None:
-        data.reference = ladder.reference_outputs(trial, trial.model.ref, data.whole, data.held_out)
+        data.reference = ladder.reference_outputs(
+            trial, trial.model.ref, data.whole, data.held_out, remember=True
+        )
     return data.reference
 
 

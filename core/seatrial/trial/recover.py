@@ -242,7 +242,11 @@ class Recovery:
         refs = [request.model, request.candidate, request.samples]
         refs += [self.reference] if self.reference is not None else []
         outcome = self.trial.runner.task(
-            "seatrial.quantize.child:score", request, refs=refs, limits=self.trial.limits()
+            "seatrial.quantize.child:score",
+            request,
+            refs=refs,
+            limits=self.trial.limits(),
+            remember=self.trial.remembers,
         )
         point.score = outcome.result
         if outcome.fault is not None:

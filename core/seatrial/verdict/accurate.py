@@ -177,6 +177,9 @@ def _caps(case: Case, tally: _Tally) -> None:
         text = "the test source is not repeatable: samples differ when it is read twice"
         advice = "a test source without augmentation, or with a fixed seed"
         tally.say(NOT_PROVEN, "data.not-repeatable", text, missing=advice)
+    if run.unlisted:
+        advice = "a whole labels.csv (or name it, labels = FILE, if the part is meant)"
+        tally.say(NOT_PROVEN, "data.unlisted", f"test set: {run.unlisted}", missing=advice)
     if run.synthetic_calibration and run.int8:
         text = "calibration was forced on synthetic data: its ranges are nobody's"
         tally.say(NOT_PROVEN, "data.synthetic-calibration", text, missing="real calibration data")

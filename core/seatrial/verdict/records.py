@@ -42,6 +42,7 @@ class Circumstances:
         exported: the export gave a model, equal or not.
         unfit: the first red finding of the calibration set's audit.
         varies: the test source gives other samples when it is read again.
+        unlisted: what is said of test pictures that their own table has no row for.
     """
 
     int8: bool = True
@@ -57,6 +58,7 @@ class Circumstances:
     exported: bool = True
     unfit: str = ""
     varies: bool = False
+    unlisted: str = ""
 
 
 @record
