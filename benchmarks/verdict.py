@@ -5,8 +5,8 @@ same (0), with the discordance and the drop of the cell. Correlated frames come 
 sample copies its group's draw with probability sqrt(rho), so any two of one group correlate by
 rho. The decision is that of the gate: SHIP when the upper end of the interval of
 `seatrial.verdict.stats.paired` is at or below the limit. Each rate stands with its 95 % interval
-(Clopper-Pearson); the worst cell is drawn again with another seed and ten times the pairs, since the
-largest of many noisy rates is too large by itself.
+(Clopper-Pearson); the worst cell is drawn again with another seed and ten times the pairs, since
+the largest of many noisy rates is too large by itself.
 
 Usage: python benchmarks/verdict.py [--trials N] [--grouped-trials N] [--power-trials N]
                                     [--shares 0.01 ...] [--seed N]
@@ -167,7 +167,7 @@ class Table:
 
 
 def _rng(seed: int, cell: Cell) -> Any:
-    key = [seed, *(int(round(1000 * abs(v))) for v in dataclasses.astuple(cell))]
+    key = [seed, *(round(1000 * abs(v)) for v in dataclasses.astuple(cell))]
     return np.random.default_rng(key)
 
 

@@ -157,14 +157,15 @@ class OpenVinoSession:
         level = instruction_set(layers)
         notes = [f"{key}={value}" for key, value in sorted(self._properties.items())]
         notes.append(f"threads: {self._compiled_property('INFERENCE_NUM_THREADS')}")
-        if cap and level and LEVELS.index(level) > LEVELS.index(cap.level):
+        beyond = bool(cap and level and LEVELS.index(level) > LEVELS.index(cap.level))
+        if cap and beyond:
             notes.append(f"{level} kernels ran although {cap.isa} was set: this is no {cap.level}")
         if cap and (free := own_dispatch(layers)):
             notes.append(
                 f"these kernels choose their instruction set themselves: {', '.join(free)}"
             )
         return Ran(
-            where=TargetKind.EMULATED if cap else TargetKind.DEVICE,
+            where=TargetKind.EMULATED if cap and not beyond else TargetKind.DEVICE,
             device=self._device(),
             layers=layers,
             instruction_set=level,

@@ -10,6 +10,9 @@ from seatrial.samples import Samples
 
 from .records import OutputDifference
 
+#: Lower precisions that float32 results may give away.
+COARSE = ("BF16", "FP16")
+
 
 def match(candidate: Samples, reference: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Which output of the reference each output of the candidate is compared with.
@@ -43,12 +46,15 @@ class _Tally:
         self.signal = self.noise = 0.0
         self.compared = self.misshapen = self.nonfinite = 0
         self.floating = False
+        self.coarse = [set(COARSE), set(COARSE)]
 
     def add(self, i: int, candidate: Any, reference: Any) -> None:
         import numpy as np
 
         a, b = np.asarray(candidate), np.asarray(reference)
         self.floating |= b.dtype.kind == "f"
+        for kinds, value in zip(self.coarse, (a, b), strict=True):
+            kinds.intersection_update(coarse(value) if kinds else ())
         if [d for d in a.shape if d != 1] != [d for d in b.shape if d != 1]:
             self.misshapen += 1
             return
@@ -80,7 +86,21 @@ class _Tally:
             compared=self.compared,
             misshapen=self.misshapen,
             worst=self.worst,
+            coarse=next((k for k in COARSE if k in self.coarse[0] - self.coarse[1]), ""),
         )
+
+
+def coarse(value: Any) -> set[str]:
+    """Of which lower precisions every element of a float32 array is a number."""
+    import numpy as np
+
+    if value.dtype != np.float32 or not np.count_nonzero(value):
+        return set()
+    bits = np.ascontiguousarray(value).view(np.uint32)
+    with np.errstate(over="ignore"):
+        half = bool((value.astype(np.float16).astype(np.float32) == value).all())
+    kinds = {"BF16": not (bits & np.uint32(0xFFFF)).any(), "FP16": half}
+    return {name for name, fits in kinds.items() if fits}
 
 
 def _cosine(a: Any, b: Any) -> float:

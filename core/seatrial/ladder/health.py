@@ -76,7 +76,7 @@ def _misshapen(step: Comparison | None) -> str:
 def _constant(facts: RungFacts, base: RungFacts | None) -> str:
     same = [o.output for o in facts.outputs if o.constant]
     if same and len(same) == len(facts.outputs):
-        return f"all {facts.n} samples give the same output: it does not depend on its input"
+        return f"all {facts.n} samples give the same output: it is constant, whatever the input"
     moving = {o.output for o in base.outputs if not o.constant} if base else set()
     if stuck := [name for name in same if name in moving]:
         return (

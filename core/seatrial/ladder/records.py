@@ -108,6 +108,8 @@ class OutputDifference:
         compared: samples that were compared: equal shapes, finite in both.
         misshapen: samples whose shapes differ.
         worst: index of the sample with the smallest cosine, or -1.
+        coarse: ``BF16`` or ``FP16`` when every number of the candidate is one of that type's,
+            and the reference's are not: a lower precision made them, whatever was said.
     """
 
     output: str
@@ -120,6 +122,7 @@ class OutputDifference:
     compared: int
     misshapen: int
     worst: int
+    coarse: str = ""
 
 
 @record

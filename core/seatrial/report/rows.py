@@ -257,6 +257,7 @@ def target(name: str, **known: Any) -> Row:
         "ran": None,
         "layout": None,
         "int8": None,
+        "first_break": None,
         "benchmark": [],
         "fault": None,
     }

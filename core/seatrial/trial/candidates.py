@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
@@ -297,6 +296,7 @@ class Tables:
             request,
             refs=[request.model, request.candidate, store],
             limits=trial.limits(timeout_s=1800),
+            remember=trial.remembers and not request.seconds,
         )
         result: Rounded | None = outcome.result
         if result is None:
@@ -307,16 +307,6 @@ class Tables:
             method=f"{made.method}+{plan.ROUNDED}",
             rewritten="; ".join(text for text in (made.rewritten, _rounding(result)) if text),
         )
-
-    def take(self, artifact: r.Artifact, out: Path) -> r.Ref:
-        """Adopt a model that a race wrote into a folder of its own, under its plain names."""
-        folder = PurePosixPath(artifact.entry).parts[0]
-        plain = dataclasses.replace(
-            artifact,
-            entry=artifact.entry.removeprefix(f"{folder}/"),
-            files=tuple(name.removeprefix(f"{folder}/") for name in artifact.files),
-        )
-        return self.trial.runner.workspace.adopt(out / folder, plain)
 
 
 def _rounding(done: Rounded) -> str:

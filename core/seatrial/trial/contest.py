@@ -13,6 +13,7 @@ from seatrial.quantize import bakeoff, recipe
 from seatrial.quantize.types import Entrant, Finish, RaceRequest
 from seatrial.recovery import plan
 from seatrial.trial.candidates import Candidate, Made, Tables
+from seatrial.trial.files import part as taken
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
@@ -205,7 +206,7 @@ class Contest:
         made = finish.inserted
         if made is None:
             return
-        ref = self.tables.take(made.artifact, out) if made.artifact is not None else None
+        ref = taken(self.trial.workspace, out, made.artifact) if made.artifact is not None else None
         table = self.tables.get(self.data.fit, candidate.method) if candidate.method else None
         candidate.made = Made(
             ref,

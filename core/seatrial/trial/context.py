@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -200,20 +201,34 @@ class Trial:
         indices: tuple[int, ...] | None = None,
         *,
         threads: int | None = None,
+        taps: tuple[str, ...] = (),
+        batch: int = 0,
         remember: bool = False,
     ) -> Outcome[r.Ref]:
-        """Run a target's artefact once over samples; ``remember``: for outputs that choose."""
+        """Run a target's artefact once over samples.
+
+        Args:
+            state: the target.
+            piece: the artefact.
+            samples: a sample store.
+            indices: which samples; ``None``: all.
+            threads: of one inference; ``None``: as for the whole command.
+            taps: inner ONNX tensors to give as well.
+            batch: samples per inference; 0: the model's.
+            remember: the outputs choose something, and may come from an earlier run.
+        """
+        load = piece.load(
+            state,
+            threads=self.threads if threads is None else threads,
+            options=self.options(state),
+        )
         return self.runner.outputs(
             state.plugin,
             "seatrial_load",
-            piece.load(
-                state,
-                threads=self.threads if threads is None else threads,
-                options=self.options(state),
-            ),
+            dataclasses.replace(load, taps=taps),
             samples,
             indices,
-            batch=self.batch,
+            batch=batch or self.batch,
             limits=self.limits(state),
             env=state.env,
             variables=state.variables(),

@@ -58,6 +58,7 @@ def target_row(state: TargetState) -> rows.Row:
         ran=state.facts.get("ran"),
         layout=state.facts.get("layout"),
         int8=state.facts.get("int8"),
+        first_break=encode(broken) if (broken := state.facts.get("first_break")) else None,
         benchmark=list(state.facts.get("benchmark", ())),
         fault=encode(state.fault) if state.fault else None,
     )

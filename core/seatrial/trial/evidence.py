@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ class Evidence:
     audit: Audit | None = None
     train: data_room.Loaded | None = None
     task: TaskSpec = dataclasses.field(default_factory=TaskSpec)
+    rungs: list[lr.Rung] = dataclasses.field(default_factory=list)
     judged: lr.JudgeResult | None = None
     rounds: timing.Rounds | None = None
     module: ModuleSpec | None = None
@@ -157,12 +159,21 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         varies=found.varies,
         unlisted=_unlisted(found),
     )
+    cases = [
+        Case(
+            target=document.target_row(state),
+            graded=graded,
+            timings=_timed(found, state),
+            sla=found.sla,
+            run=run,
+        )
+        for state in trial.targets
+    ]
+    first = [rules.judge_target(case).answers["accurate"] for case in cases]
     verdicts = []
-    for state in trial.targets:
-        timed = _timed(found, state)
-        row = document.target_row(state)
-        case = Case(target=row, graded=graded, timings=timed, sla=found.sla, run=run)
-        verdict = rules.judge_target(case)
+    for k, (state, case) in enumerate(zip(trial.targets, cases, strict=True)):
+        kin = _kin(trial.targets, k, [case.target for case in cases], first)
+        verdict, row = rules.judge_target(dataclasses.replace(case, kin=kin)), case.target
         told = verdict.decides or state.usable
         row.update(
             verdict=verdict.verdict if told else None,
@@ -179,6 +190,24 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
     everything = [*final.reasons, *_remarks(trial, found)]
     data["reasons"] = [row for level in levels for row in everything if row["level"] == level]
     data["missing"] = [*final.missing, *found.missing]
+
+
+def _kin(
+    states: Sequence[TargetState], own: int, made: Sequence[rows.Row], answers: Sequence[str]
+) -> tuple[tuple[str, str, str], ...]:
+    """How the other machines fared that were acted on the same device, if this is the device."""
+    mine = states[own]
+    if mine.target is None or mine.target.kind is not r.TargetKind.DEVICE:
+        return ()
+    return tuple(
+        (other.target.machine_class, other.id, answers[k])
+        for k, other in enumerate(states)
+        if other.target is not None
+        and (other.plugin.id, other.env) == (mine.plugin.id, mine.env)
+        and other.target.device == mine.target.device
+        and other.target.kind is r.TargetKind.EMULATED
+        and made[k]["ran"] is not None
+    )
 
 
 def _noise(judged: lr.JudgeResult | None) -> dict[str, Any]:

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from seatrial.results import Artifact, Ref
+from seatrial.workspace import Workspace
+
+
+def part(workspace: Workspace, out: Path, artifact: Artifact) -> Ref:
+    """Adopt what a task wrote into a folder of its own in ``out``, under its plain names.
+
+    Raises:
+        ValueError: the files are no regular files of that folder.
+    """
+    folder = PurePosixPath(artifact.files[0]).parts[0]
+    plain = dataclasses.replace(
+        artifact,
+        entry=artifact.entry.removeprefix(f"{folder}/"),
+        files=tuple(name.removeprefix(f"{folder}/") for name in artifact.files),
+    )
+    return workspace.adopt(out / folder, plain)
 
 
 def delivered(entry: Path, out: Path) -> list[Path]:

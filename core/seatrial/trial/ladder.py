@@ -38,6 +38,7 @@ def reference_outputs(
     *,
     optimize: str = "all",
     threads: int = 0,
+    taps: tuple[str, ...] = (),
     remember: bool = False,
 ) -> r.Ref | r.Fault:
     """Outputs of a model on the reference over samples.
@@ -49,6 +50,7 @@ def reference_outputs(
         indices: which samples; ``None``: all.
         optimize: ``none`` takes Q and DQ literally.
         threads: of one inference; 0: the runtime's choice.
+        taps: inner tensors to give as well.
         remember: they choose something, and may come from an earlier run.
     """
     request = r.LoadRequest(
@@ -56,6 +58,7 @@ def reference_outputs(
         format="onnx",
         target="reference",
         threads=threads,
+        taps=taps,
         options={"optimize": optimize},
     )
     outcome = trial.runner.outputs(

@@ -13,8 +13,8 @@ from seatrial.options import Progress, RunOptions
 from seatrial.quantize import advice
 from seatrial.report import Report
 from seatrial.samples import Samples
-from seatrial.trial import compile as compile_stage
 from seatrial.trial import (
+    breaks,
     evidence,
     execution,
     from_torch,
@@ -26,6 +26,7 @@ from seatrial.trial import (
     recover,
     timing,
 )
+from seatrial.trial import compile as compile_stage
 from seatrial.trial import (
     shapes as shapes_of,
 )
@@ -124,6 +125,7 @@ def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> N
         _audit(trial, found)
     with trial.stage("benchmark", 9, STAGES):
         _benchmark(trial, found)
+        breaks.explain(trial, found)
 
 
 def _calibration(trial: Trial, found: Evidence) -> None:
@@ -220,6 +222,7 @@ def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> N
     found.faults += faults
     first = from_torch.rung(trial, found)
     rungs = [first, *rungs] if first is not None else rungs
+    found.rungs = rungs
     if not rungs:
         return
     judged = ladder.judge(trial, rungs, found.test.ref, found.task, found.sla)

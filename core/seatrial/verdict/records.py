@@ -71,6 +71,8 @@ class Case:
         timings: this target's.
         sla: with its defaults filled in.
         run: what holds for all targets.
+        kin: targets that act other machines on the same device: the class of machine, the
+            target, and how its own part ``accurate`` was answered.
     """
 
     target: dict[str, Any]
@@ -78,6 +80,7 @@ class Case:
     timings: tuple[Timing, ...]
     sla: SLA
     run: Circumstances = Circumstances()
+    kin: tuple[tuple[str, str, str], ...] = ()
 
 
 @record

@@ -10,6 +10,7 @@ from seatrial.benchmark.machine import INT8_SETS
 from seatrial.export.records import FAIL
 from seatrial.export.records import NOT_PROVEN as EXPORT_NOT_PROVEN
 from seatrial.report import rows
+from seatrial.results import TargetKind
 
 from .accurate import accurate, simulated
 from .compiles import compiles, fault_text
@@ -43,11 +44,14 @@ def judge_target(case: Case) -> Verdict:
     reasons = [reason for part in parts.values() for reason in part.reasons]
     if simulated(case.target):
         verdict = worst((verdict, NOT_PROVEN))
-    fault = case.target["fault"]
+    target, fault = case.target, case.target["fault"]
+    if (own := _itself(target)) is not None:
+        verdict = worst((verdict, NOT_PROVEN))
+        reasons.append(own)
     if fault is not None:
         verdict = worst((verdict, NOT_PROVEN))
-        reasons.append(rows.reason("run.fault", fault_text(fault), target=case.target["target"]))
-    reasons += _bounds(case, answers)
+        reasons.append(rows.reason("run.fault", fault_text(fault), target=target["target"]))
+    reasons += _broken(target) + _bounds(case, answers)
     return Verdict(
         verdict=verdict,
         answers=answers,
@@ -76,6 +80,37 @@ def decides(case: Case) -> bool:
     return bool(target["decides"] and usable)
 
 
+def _itself(target: dict[str, Any]) -> dict[str, Any] | None:
+    """A lesser machine that was not acted after all, as the kernels that ran tell."""
+    ran = target["ran"]
+    if target["kind"] != TargetKind.EMULATED.value or ran is None:
+        return None
+    if ran["where"] == TargetKind.EMULATED.value:
+        return None
+    told = f" ({ran['instruction_set']} kernels ran)" if ran["instruction_set"] else ""
+    text = f"it did not run as {target['machine_class']}{told}: the figures are this machine's"
+    return rows.reason("target.not-emulated", text, target=target["target"])
+
+
+def _broken(target: dict[str, Any]) -> list[dict[str, Any]]:
+    """Where its ladder breaks first, and why: explains, decides nothing."""
+    found = target["first_break"]
+    if found is None:
+        return []
+    text = f"first broken rung: {found['rung']} against {found['against']}"
+    if found["layer"]:
+        text += f"; first broken layer: {found['layer']}"
+        text += f" (tensor {found['tensor']})" if found["tensor"] else ""
+    sure = "confirmed" if found["confirmed"] else "likely"
+    cause = f"; {sure} cause: {found['cause']}" if found["cause"] != "unknown" else ""
+    text += f"{cause}; {found['text']}" if found["text"] else cause
+    return [
+        rows.reason(
+            "ladder.first-break", text, part="accurate", target=target["target"], level="warning"
+        )
+    ]
+
+
 def _bounds(case: Case, answers: dict[str, str]) -> list[dict[str, Any]]:
     """Which machines the verdict holds for, where it runs on a CPU."""
     target, availability = case.target, case.target["availability"] or {}
@@ -86,7 +121,12 @@ def _bounds(case: Case, answers: dict[str, str]) -> list[dict[str, Any]]:
     held = target["machine_class"] or "this class of machine"
     text = f"holds for {held}"
     dots = [name for flag, name in INT8_SETS.items() if sets & {flag, name.lower()}]
-    if case.run.int8 and dots and answers["accurate"] == SHIP:
+    for other, name, answer in case.kin:
+        said = {SHIP: "also shown for", DO_NOT_SHIP: "does not hold for"}.get(
+            answer, "not proven for"
+        )
+        text += f"; INT8 accuracy {said} {other} ({name}: {answer})"
+    if case.run.int8 and dots and answers["accurate"] == SHIP and not case.kin:
         text += (
             f"; INT8 ran with {dots[0]}: not proven for CPUs without it, which round and saturate "
             "differently (run the target's lesser variants)"

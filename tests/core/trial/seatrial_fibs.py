@@ -42,11 +42,35 @@ DISTORT = {
     "stuck": lambda y, call: y,
     "sometimes": wrong_now_and_then,
     "simulates": lambda y, call: y,
+    "bends": lambda y, call: y,
+    "turns": lambda y, call: y,
 }
+#: The node whose weights ``bends`` makes a tenth larger, in whatever model it builds.
+BENT = "pointwise"
 
 
-def _copy(ref, job):
-    shutil.copyfile(job.path(ref), job.out / "model.onnx")
+def bent(path, out):
+    """A copy of a model in which one node computes something else."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    known = {t.name: t for t in model.graph.initializer}
+    makers = {n.output[0]: n for n in model.graph.node}
+    for node in model.graph.node:
+        if node.name == BENT:
+            maker = makers.get(node.input[1])
+            tensor = known[maker.input[1] if maker else node.input[1]]
+            value = numpy_helper.to_array(tensor) * np.float32(1.1)
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    onnx.save(model, out)
+
+
+def _copy(ref, job, target=""):
+    if target == "bends":
+        bent(job.path(ref), job.out / "model.onnx")
+    else:
+        shutil.copyfile(job.path(ref), job.out / "model.onnx")
     return r.Artifact(format="onnx", entry="model.onnx", files=("model.onnx",))
 
 
@@ -76,17 +100,25 @@ def seatrial_compile_check(request, job):
 
 @hookimpl
 def seatrial_build(request, job):
-    return r.Build(artifact=_copy(request.model, job), precision="FP32")
+    return r.Build(artifact=_copy(request.model, job, request.target), precision="FP32")
 
 
 @hookimpl
 def seatrial_build_int8(request, job):
-    return r.Int8Build(artifact=_copy(request.model, job), method="INT8")
+    return r.Int8Build(artifact=_copy(request.model, job, request.target), method="INT8")
 
 
 @hookimpl
 def seatrial_load(request, job):
-    return Session(str(job.path(request.artifact)), request.target, request.precision)
+    path = job.path(request.artifact)
+    if request.taps:
+        import onnx
+
+        model = onnx.load(path)
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in request.taps)
+        path = job.scratch / "tapped.onnx"
+        onnx.save(model, path)
+    return Session(str(path), request.target, request.precision)
 
 
 class Session:
@@ -101,6 +133,8 @@ class Session:
         self.lies = precision == "int8" or target == "halves"
 
     def run(self, feeds):
+        if self.target == "turns":
+            feeds = {n: x.transpose(0, 2, 3, 1).reshape(x.shape) for n, x in feeds.items()}
         found = self.session.run(self.names, dict(feeds))
         self.calls += 1
         if self.lies:

@@ -1,0 +1,400 @@
+"""The first broken rung and the first broken layer of each target, and the likely cause.
+
+Runs after everything is judged and measured: it explains, and decides nothing. A cause is called
+confirmed only if an experiment shows it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from seatrial import results as r
+from seatrial.ladder import breaks as lb
+from seatrial.ladder import gates
+from seatrial.ladder import records as lr
+from seatrial.ladder.gates import EQUAL_DB, Graded
+from seatrial.ladder.health import FAIL
+from seatrial.trial import build, ladder
+from seatrial.trial.files import part
+
+if TYPE_CHECKING:
+    from seatrial.trial.build import Piece
+    from seatrial.trial.context import Trial
+    from seatrial.trial.evidence import Evidence
+    from seatrial.trial.targets import TargetState
+
+#: Samples that layers are looked at with.
+SAMPLES = 4
+#: Sessions that a search for tensors which a target can show may open.
+LOADS = 16
+#: A fall of the signal-to-difference ratio by so much at one layer is that layer's doing, dB.
+FALL_DB = 10.0
+#: Seconds that must be left of a budget for an experiment to be begun.
+LEAST_S = 20.0
+#: Precisions below float32, as runtimes spell them.
+LESSER = ("BF16", "FP16", "TF32")
+
+
+def explain(trial: Trial, found: Evidence) -> None:
+    """Fill ``facts["first_break"]`` of every target that has a broken rung."""
+    if found.judged is None or found.test is None:
+        return
+    graded = gates.grade(found.judged, found.sla)
+    if any(g.row["gate"] == FAIL and g.row["rung"] == lr.ONNX_FP32 for g in graded):
+        return  # the float model itself is broken: no target is to blame
+    for state in trial.usable:
+        step = first_broken(graded, state.id)
+        if step is None:
+            continue
+        trial.progress("breaks", f"{state.id} {step.row['rung']}")
+        blank = lb.Break(rung=step.row["rung"], against=step.row["against"] or "")
+        if trial.clock.left_s < LEAST_S:
+            text = "where it breaks was not looked for: the time was spent"
+            state.facts["first_break"] = dataclasses.replace(blank, text=text)
+            continue
+        search = _Search(trial, found, state, blank)
+        state.facts["first_break"] = search.floats() if _floats(step) else search.int8()
+
+
+def _floats(step: Graded) -> bool:
+    return bool(step.row["rung"] == lr.DEVICE_FLOAT)
+
+
+def first_broken(graded: tuple[Graded, ...], target: str) -> Graded | None:
+    """The lowest rung of a target that is not what it must equal.
+
+    Broken are float that is another computation, and INT8 that moves away from the same Q/DQ on
+    the reference by more than chance, or fails there. What INT8 itself costs is no break.
+    """
+    for rung in (lr.DEVICE_FLOAT, lr.DEVICE_INT8):
+        for step in graded:
+            row = step.row
+            if row["target"] != target or row["rung"] != rung or step.code == "ladder.output":
+                continue
+            if rung == lr.DEVICE_INT8 and row["against"] != lr.ONNX_INT8:
+                continue
+            beyond = rung == lr.DEVICE_INT8 and row["ci95"] is not None and row["ci95"][0] > 0
+            if row["gate"] == FAIL or beyond:
+                return step
+    return None
+
+
+class _Search:
+    """The search for one broken rung.
+
+    Args:
+        trial: the command at work.
+        found: its evidence.
+        state: the target.
+        blank: rung and reference.
+    """
+
+    def __init__(self, trial: Trial, found: Evidence, state: TargetState, blank: lb.Break) -> None:
+        assert found.test is not None
+        self.trial, self.found, self.state, self.blank = trial, found, state, blank
+        self.test: r.Ref = found.test.ref
+        self.feed: r.Ref = found.feed or found.test.ref
+        count = trial.samples_count if found.feed is not None else found.test.info.count
+        self.indices = tuple(range(min(SAMPLES * trial.batch, count)))
+
+    def _told(self, cause: str, text: str, **known: Any) -> lb.Break:
+        return dataclasses.replace(self.blank, cause=cause, text=text, **known)
+
+    def _piece(self, name: str) -> Piece | None:
+        found: Piece | None = self.state.facts.get("pieces", {}).get(name)
+        return found
+
+    def _layers_ran(self, name: str) -> list[dict[str, Any]]:
+        ran = (self.state.facts.get("ran") or {}).get(name) or {}
+        return list(ran.get("layers") or ())
+
+    # --- float ----------------------------------------------------------------------------------
+
+    def floats(self) -> lb.Break:
+        """Why the target's FP32 is another computation than the model's."""
+        coarse = self._coarse()
+        lesser = [x for x in self._layers_ran("fp32") if str(x["precision"]).upper() in LESSER]
+        if coarse or lesser:
+            kinds = sorted({str(x["precision"]).upper() for x in lesser}) or [coarse]
+            how = (
+                f"{len(lesser)} layers of what was to be FP32 ran in {', '.join(kinds)}"
+                if lesser
+                else f"every number of its outputs is a {coarse} number, which the reference's "
+                f"are not: it ran in {coarse}, whatever it says"
+            )
+            first = next((n for x in lesser for n in x["nodes"]), "")
+            return self._told(lb.REDUCED, how, confirmed=True, layer=first)
+        mixed = self._misread(self.trial.model.ref, "all")
+        if mixed is not None:
+            return mixed
+        piece = self._piece("fp32")
+        taps = self._taps(self.trial.model.ref, piece, "all") if piece is not None else ()
+        first_tap = lb.first_moved(taps, EQUAL_DB)
+        if first_tap is None:
+            text = "no inner tensor of the target could be set beside the reference's"
+            if taps:
+                text = f"the {len(taps)} inner tensors that the target shows are the reference's"
+            return self._told(lb.OTHER, text, tested=len(taps))
+        return self._of_tap(first_tap, len(taps), "fp32")
+
+    def _of_tap(self, tap: lb.TapFacts, tested: int, name: str) -> lb.Break:
+        """A layer whose output is the first that differs, with what the runtime did to it."""
+        size = "another number throughout" if tap.sqnr_db is None else f"{tap.sqnr_db:.0f} dB"
+        text = f"{tap.op_type} {tap.node} is the first of {tested} whose output differs ({size})"
+        ran = [x for x in self._layers_ran(name) if tap.node in x["nodes"]]
+        cause = lb.OTHER
+        if any(x["on"] in self._elsewhere(name) for x in ran):
+            cause, text = lb.FALLBACK, f"{text}; it fell back to {ran[0]['on']}"
+        elif ran and len(ran[0]["nodes"]) > 1:
+            cause = lb.FUSED
+            text += f"; it ran fused with {lb.names([n for n in ran[0]['nodes'] if n != tap.node])}"
+        return self._told(cause, text, layer=tap.node, tensor=tap.tensor, tested=tested)
+
+    def _elsewhere(self, name: str) -> set[str]:
+        built = self.state.facts.get("built") or {}
+        return {f["on"] for f in built.get("findings", ()) if f["placement"] == "fallback"}
+
+    def _coarse(self) -> str:
+        steps = self.found.judged.comparisons if self.found.judged else ()
+        for step in steps:
+            if (step.rung, step.target) == (lr.DEVICE_FLOAT, self.state.id):
+                kinds = [o.coarse for o in step.outputs if o.floating]
+                if kinds and all(kinds):
+                    return kinds[0]
+        return ""
+
+    def _misread(self, model: r.Ref, optimize: str) -> lb.Break | None:
+        """Whether the outputs are those of pictures in a wrong layout."""
+        rung = next(
+            (
+                x
+                for x in self.found.rungs
+                if x.rung == self.blank.rung and x.target == self.state.id
+            ),
+            None,
+        )
+        if rung is None:
+            return None
+        request = lb.MisreadRequest(
+            model=model, samples=self.test, got=rung.outputs, optimize=optimize
+        )
+        outcome = self.trial.runner.task(
+            "seatrial.ladder.breaks_child:misread",
+            request,
+            refs=[model, self.test, rung.outputs],
+            limits=self.trial.limits(),
+        )
+        told: lb.Misread | None = outcome.result
+        if told is None or not told.what:
+            return None
+        text = (
+            f"its outputs are those of the reference for {told.what} ({told.sqnr_db:.0f} dB): the "
+            "layout of its inputs is mixed up"
+        )
+        return self._told(lb.LAYOUT, text, confirmed=True)
+
+    # --- INT8 -----------------------------------------------------------------------------------
+
+    def int8(self) -> lb.Break:
+        """Why the target's INT8 is another computation than the same Q/DQ on the reference."""
+        model, piece = self._source(), self._piece("int8")
+        if model is None or piece is None:
+            return self._told(lb.OTHER, "the target quantised it itself: there is no twin of it")
+        layers, whole = self._isolated(model)
+        broken = [x for x in layers if x.broken]
+        if not broken:
+            mixed = self._misread(model, "none")
+            return mixed if mixed is not None else self._between(model, piece, layers)
+        saturating = [x for x in broken if x.saturates]
+        first = broken[0]
+        known = {
+            "layer": first.node,
+            "tensor": first.tensor,
+            "layers": tuple(x.node for x in broken),
+            "tested": len(layers),
+        }
+        if saturating and first.saturates:
+            return self._saturation(saturating, broken, whole, known)
+        text = (
+            f"{len(broken)} of {len(layers)} layers, each by itself, give something else than the "
+            f"reference (by up to {max(x.largest for x in broken):.0f} steps; first "
+            f"{first.op_type} {first.node}); weights in 7 bits do not mend it"
+        )
+        return self._told(lb.OTHER, text, confirmed=True, **known)
+
+    def _saturation(
+        self,
+        saturating: list[lb.LayerFacts],
+        broken: list[lb.LayerFacts],
+        whole: r.Ref | None,
+        known: dict[str, Any],
+    ) -> lb.Break:
+        """Sums that overflow: the whole model with 7-bit weights must be equal again."""
+        names = lb.names([x.node for x in saturating])
+        most = max(x.largest for x in saturating)
+        text = (
+            f"its INT8 sums saturate: {len(saturating)} of {known['tested']} layers, each by "
+            f"itself, are off by up to {most:.0f} steps, and by rounding alone with weights in 7 "
+            f"bits ({names})"
+        )
+        if len(broken) > len(saturating):
+            text += f"; {len(broken) - len(saturating)} more are off in 7 bits as well"
+        proof = self._whole(whole) if whole is not None else None
+        if proof is None:
+            return self._told(lb.SATURATION, text, confirmed=True, **known)
+        mended, told = proof
+        return self._told(lb.SATURATION, f"{text}; {told}", confirmed=mended, **known)
+
+    def _whole(self, narrow: r.Ref) -> tuple[bool, str] | None:
+        """The whole model with weights in 7 bits, on the target and on the reference."""
+        trial, state = self.trial, self.state
+        expected = ladder.reference_outputs(trial, narrow, self.test, optimize="none")
+        piece = build.build_portable(trial, state, narrow, state.facts.get("shapes", {}))
+        got = build.run_once(trial, state, piece, self.test) if piece is not None else None
+        if got is None or isinstance(expected, r.Fault):
+            return None
+        source = f"qdq:{narrow.sha256[:16]}"
+        rungs = [
+            lr.Rung(rung=lr.ONNX_INT8, outputs=expected, source=source, precision="INT8"),
+            lr.Rung(rung=lr.DEVICE_INT8, outputs=got, target=state.id, source=source),
+        ]
+        judged = ladder.judge(trial, rungs, self.test, self.found.task, self.found.sla)
+        steps = () if isinstance(judged, r.Fault) else judged.comparisons
+        step = next((s for s in steps if s.against == lr.ONNX_INT8), None)
+        if step is None:
+            return None
+        changed = (
+            f"{step.n - step.agreed} of {step.n} samples change class" if step.agreed >= 0 else ""
+        )
+        if step.paired is None:
+            return True, f"with all weights in 7 bits {changed or 'it runs'} against the reference"
+        moved = step.paired.ci95 is not None and step.paired.ci95[0] > 0
+        verb = "loses" if step.paired.drop >= 0 else "gains"
+        told = (
+            f"with all weights in 7 bits the model {verb} {abs(step.paired.drop):.2f} here against "
+            f"the same on the reference ({changed})"
+        )
+        return not moved, told
+
+    def _source(self) -> r.Ref | None:
+        """The Q/DQ model that the target's INT8 was built from."""
+        piece = self._piece("int8")
+        refs = [p.chosen.ref for p in self.found.portables.values() if p.chosen is not None]
+        known = [ref for ref in refs if ref is not None]
+        source = piece.source if piece is not None else ""
+        return next((ref for ref in known if source == f"qdq:{ref.sha256[:16]}"), None)
+
+    def _isolated(self, model: r.Ref) -> tuple[tuple[lb.LayerFacts, ...], r.Ref | None]:
+        """Every layer by itself on the target; and the model with weights in 7 bits."""
+        trial = self.trial
+        request = lb.IsolateRequest(model=model, samples=self.feed, indices=self.indices)
+        outcome = trial.runner.task(
+            "seatrial.ladder.isolate_child:isolate",
+            request,
+            refs=[model, self.feed],
+            limits=trial.limits(timeout_s=900),
+            remember=trial.remembers,
+        )
+        side: lb.SideBySide | None = outcome.result
+        if side is None or side.wide is None or side.inputs is None or side.expected_wide is None:
+            return (), None
+
+        def taken(artifact: r.Artifact | None) -> r.Ref | None:
+            known = artifact is not None
+            return part(trial.workspace, outcome.out, artifact) if known and artifact else None
+
+        inputs, whole = taken(side.inputs), taken(side.whole)
+        wide = self._beside(taken(side.wide), inputs), taken(side.expected_wide)
+        narrow = self._beside(taken(side.narrow), inputs), taken(side.expected_narrow)
+        if wide[0] is None or wide[1] is None:
+            return (), whole
+        asked = lb.CompareLayersRequest(
+            layers=side.layers,
+            expected_wide=wide[1],
+            got_wide=wide[0],
+            expected_narrow=narrow[1] if narrow[0] is not None else None,
+            got_narrow=narrow[0],
+        )
+        compared = trial.runner.task(
+            "seatrial.ladder.breaks_child:compare_layers",
+            asked,
+            refs=[x for x in (*wide, *narrow) if x is not None],
+            limits=trial.limits(),
+        )
+        told: lb.LayersCompared | None = compared.result
+        return (told.layers if told is not None else ()), whole
+
+    def _beside(self, model: r.Ref | None, inputs: r.Ref | None) -> r.Ref | None:
+        """Outputs of layers side by side on the target."""
+        if model is None or inputs is None:
+            return None
+        piece = build.build_portable(self.trial, self.state, model, {})
+        if piece is None:
+            return None
+        outcome = self.trial.outputs(self.state, piece, inputs, batch=1)
+        self.trial.blame(self.state, outcome.fault, decisive=False)
+        return outcome.result
+
+    def _between(self, model: r.Ref, piece: Piece, layers: tuple[lb.LayerFacts, ...]) -> lb.Break:
+        """No layer is broken by itself: what happens between them?"""
+        taps = self._taps(model, piece, "none")
+        fall = lb.steepest(taps, FALL_DB)
+        if fall is not None:
+            return self._of_tap(fall, len(taps), "int8")
+        if not layers:
+            text = "its layers could not be looked at one by one"
+            return self._told(lb.OTHER, text, tested=len(taps))
+        text = (
+            f"none of {len(layers)} layers, each by itself, is off by more than a step: what "
+            "differs is rounding that adds up, or lies between the layers"
+        )
+        return self._told(lb.ROUNDING, text, tested=len(layers))
+
+    # --- inner tensors --------------------------------------------------------------------------
+
+    def _taps(self, model: r.Ref, piece: Piece, optimize: str) -> tuple[lb.TapFacts, ...]:
+        """Inner tensors of the target beside the reference's, as far as the target shows them."""
+        trial = self.trial
+        listed = trial.runner.task(
+            "seatrial.ladder.breaks_child:taps",
+            lb.TapRequest(model=model),
+            refs=[model],
+            limits=trial.limits(),
+        )
+        known: lb.Taps | None = listed.result
+        if known is None or not known.taps:
+            return ()
+        facts: list[lb.TapFacts] = []
+        waiting, loads = [known.taps], 0
+        while waiting and loads < LOADS:
+            taps, loads = waiting.pop(0), loads + 1
+            told = self._tapped(model, piece, optimize, taps)
+            if told is not None:
+                facts += told
+            elif len(taps) > 1:  # one of them is folded away here: look for the others
+                middle = len(taps) // 2
+                waiting += [taps[:middle], taps[middle:]]
+        place = {tap.tensor: k for k, tap in enumerate(known.taps)}
+        return tuple(sorted(facts, key=lambda f: place[f.tensor]))
+
+    def _tapped(
+        self, model: r.Ref, piece: Piece, optimize: str, taps: tuple[lb.Tap, ...]
+    ) -> tuple[lb.TapFacts, ...] | None:
+        trial, names = self.trial, tuple(t.tensor for t in taps)
+        outcome = trial.outputs(self.state, piece, self.feed, self.indices, taps=names)
+        if outcome.result is None:
+            return None
+        expected = ladder.reference_outputs(
+            trial, model, self.feed, self.indices, optimize=optimize, taps=names
+        )
+        if isinstance(expected, r.Fault):
+            return None
+        compared = trial.runner.task(
+            "seatrial.ladder.breaks_child:compare_taps",
+            lb.CompareTapsRequest(taps=taps, expected=expected, got=outcome.result),
+            refs=[expected, outcome.result],
+            limits=trial.limits(),
+        )
+        told: lb.TapsCompared | None = compared.result
+        return told.taps if told is not None else None

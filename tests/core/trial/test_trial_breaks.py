@@ -1,0 +1,136 @@
+"""A planted break is found: the rung, the layer by its ONNX name, and the cause if one is shown."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+CHANNELS, CLASSES, SIDE, SAMPLES = 16, 8, 12, 300
+#: Its weights all point one way, so that sums of two products pass 16 bits.
+HEAVY = "heavy"
+
+
+def _ran(start, folder, words, *, extra=True):
+    process = start(folder, [*words, "-o", "out", "-q"], extra=extra)
+    _, err = process.communicate(timeout=380)
+    report = json.loads((folder / "out" / "report.json").read_text())
+    return report, {t["target"]: t for t in report["targets"]}, err
+
+
+@pytest.fixture
+def bad(start, shelf, tmp_path, valid):
+    """``bad(target)``: the row of a target of the backend that lies, after a quick run."""
+
+    def run(target):
+        words = ["run", f"{shelf}/digits.onnx", "--calibration", f"{shelf}/calibration.npz"]
+        words += ["--test", f"{shelf}/test.npz[0:256]", "--quick", "--all-int8", "--max-drop", "4"]
+        report, targets, err = _ran(start, tmp_path, [*words, "-b", f"fibs:{target}"])
+        valid(report)
+        assert report["verdict"] != "SHIP", err
+        row = targets[f"fibs:{target}"]
+        said = [x["text"] for x in row["reasons"] if x["code"] == "ladder.first-break"]
+        assert len(said) == 1 and said[0] in (tmp_path / "out" / "report.md").read_text()
+        return row["first_break"], said[0]
+
+    return run
+
+
+def test_a_bent_layer_is_found_on_the_float_rung(bad):
+    found, said = bad("bends")
+    assert found["rung"] == "device-float" and found["against"] == "onnx-fp32"
+    assert found["layer"] == "pointwise" and found["tensor"] == "p0"
+    assert "first broken layer: pointwise (tensor p0)" in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("target", "rung", "cause"),
+    [("turns", "device-float", "layout"), ("halves", "device-float", "reduced-precision")],
+)
+def test_a_planted_cause_is_confirmed(bad, target, rung, cause):
+    found, _ = bad(target)
+    assert (found["rung"], found["cause"], found["confirmed"]) == (rung, cause, True)
+
+
+def _net(path):
+    """Three layers in Q/DQ; the weights of the second are large and of one sign."""
+    rng = np.random.default_rng(1)
+    nodes, values = [], {}
+
+    def constant(name, value):
+        values[name] = np.asarray(value)
+        return name
+
+    def pair(source, result, scale):
+        names = [constant(f"{result}_s", np.float32(scale)), constant(f"{result}_z", np.uint8(0))]
+        nodes.append(helper.make_node("QuantizeLinear", [source, *names], [f"{result}_q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{result}_q", *names], [result]))
+
+    def conv(name, source, result, stored, scale, **more):
+        names = [constant(f"{name}_w", stored.astype(np.int8))]
+        names += [constant(f"{name}_s", np.full(len(stored), scale, np.float32))]
+        names += [constant(f"{name}_z", np.zeros(len(stored), np.int8))]
+        nodes.append(helper.make_node("DequantizeLinear", names, [f"{name}_d"], axis=0))
+        nodes.append(helper.make_node("Conv", [source, f"{name}_d"], [result], name, **more))
+
+    light = rng.integers(-40, 41, (CHANNELS, 3, 3, 3))
+    pair("image", "x0", 1 / 255)
+    conv("light", "x0", "y0", light, 0.01, pads=[1] * 4)
+    nodes.append(helper.make_node("Relu", ["y0"], ["r0"], "relu"))
+    pair("r0", "x1", 0.004)
+    heavy = rng.integers(60, 128, (CHANNELS, CHANNELS, 1, 1))
+    heavy[::2] = rng.integers(-40, 41, heavy[::2].shape)
+    conv(HEAVY, "x1", "y1", heavy, 0.01)
+    pair("y1", "x2", 0.02)
+    conv("scores", "x2", "out", rng.integers(-40, 41, (CLASSES, CHANNELS, SIDE, SIDE)), 0.001)
+    nodes.append(helper.make_node("Flatten", ["out"], ["logits"], "flatten"))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, CLASSES])],
+        [numpy_helper.from_array(v, k) for k, v in values.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+def _data(folder):
+    """Pictures, and the literal reference's own answers as labels."""
+    import onnxruntime as ort
+
+    x = np.random.default_rng(0).uniform(0, 1, (SAMPLES, 3, 3, 3)).astype(np.float32)
+    x = np.kron(x, np.ones((1, 1, SIDE // 3, SIDE // 3), np.float32))
+    x[:, :, :, 1:] = (x[:, :, :, 1:] + x[:, :, :, :-1]) / 2
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(folder / "net.onnx", options, providers=["CPUExecutionProvider"])
+    y = np.concatenate([session.run(None, {"image": x[i : i + 1]})[0] for i in range(SAMPLES)])
+    np.savez(folder / "test.npz", image=x, labels=y.argmax(1))
+
+
+@pytest.mark.long
+def test_saturation_is_confirmed_layer_by_layer_on_a_lesser_cpu(start, tmp_path, valid):
+    pytest.importorskip("openvino")
+    _net(tmp_path / "net.onnx")
+    _data(tmp_path)
+    words = ["run", "net.onnx", "--test", "test.npz", "-b", "openvino:CPU", "-b"]
+    report, targets, err = _ran(start, tmp_path, [*words, "openvino:CPU/avx2"], extra=False)
+    valid(report)
+    here, lesser = targets["openvino:CPU"], targets["openvino:CPU/avx2"]
+    if "avx512_vnni" not in str(here["availability"]).lower():
+        pytest.skip("this CPU saturates by itself")
+    assert here["first_break"] is None
+    found = lesser["first_break"]
+    assert (found["rung"], found["against"]) == ("device-int8", "onnx-int8"), err
+    assert (found["cause"], found["confirmed"]) == ("saturation", True), found
+    assert found["layers"] == [HEAVY] and found["tensor"] == "x2" and found["tested"] == 3
+    assert lesser["answers"]["accurate"] == "DO NOT SHIP"
+    bound = next(x["text"] for x in here["reasons"] if x["code"] == "target.machine-class")
+    assert "does not hold for" in bound and "openvino:CPU/avx2: DO NOT SHIP" in bound
