@@ -128,7 +128,10 @@ def test_labels_csv_where_groups_and_meta(tmp_path):
     assert store.labels == (0, 1, 0, 1) and store.groups == ("g0", "g0", "g1", "g1")
     assert info.grouped and info.groups == 2
     assert store.index["samples"][0]["meta"]["split"] == "calib"
-    assert codes(info)["left-out"] == "info"  # i/5.png is not in the table
+    assert codes(info)["unlisted"] == "warning"  # i/5.png is not in the folder's own table
+    table = str(root / "labels.csv")
+    named, _, _ = read(tmp_path, str(root), name="5", labels=table, where={"split": "calib"})
+    assert codes(named)["left-out"] == "info" and "unlisted" not in codes(named)
     _, one, _ = read(tmp_path, str(root), name="2", where={"split": "test"})
     assert one.labels == (0,)
     _, _, line = read(tmp_path, str(root), name="3", where={"split": "val"})

@@ -339,6 +339,43 @@ def test_the_verdict_is_bound_to_the_class_of_machine() -> None:
     assert "not proven for CPUs without it" in text[0]
 
 
+def test_a_verdict_says_how_the_lesser_machines_fared() -> None:
+    row = target(
+        availability=rows.availability(True, instruction_sets=["avx512_vnni"]),
+        machine_class="x86_64 with AVX-512 VNNI",
+    )
+    case = Case(
+        target=row,
+        graded=ladder(),
+        timings=(),
+        sla=SLA().with_defaults(),
+        kin=(
+            ("a CPU without it", "b:CPU/old", "DO NOT SHIP"),
+            ("a CPU with half of it", "b:CPU/half", "SHIP"),
+        ),
+    )
+    (text,) = [r["text"] for r in judge_target(case).reasons if r["code"] == "target.machine-class"]
+    assert "holds for x86_64 with AVX-512 VNNI" in text
+    assert "does not hold for a CPU without it (b:CPU/old: DO NOT SHIP)" in text
+    assert "also shown for a CPU with half of it" in text
+
+
+@pytest.mark.parametrize(("where", "answer"), [("emulated", "SHIP"), ("device", "NOT PROVEN")])
+def test_a_lesser_machine_that_was_not_acted_proves_nothing(where: str, answer: str) -> None:
+    ran = rows.ran(where, "CPU", instruction_set="avx512")
+    found = judged(target(kind="emulated", machine_class="a CPU with AVX2", ran=ran))
+    assert found.verdict == answer
+    said = [r["text"] for r in found.reasons if r["code"] == "target.not-emulated"]
+    assert len(said) == (where == "device")
+    assert all("a CPU with AVX2" in text and "avx512 kernels ran" in text for text in said)
+
+
+def test_pictures_that_a_table_leaves_out_keep_a_verdict_open() -> None:
+    found = judged(target(), unlisted="150 of 300 pictures of the folder have no row")
+    assert found.verdict == "NOT PROVEN" and "data.unlisted" in codes(found)
+    assert any("labels = FILE" in text for text in found.missing)
+
+
 def test_an_unavailable_target_decides_only_if_named() -> None:
     row = target(availability=rows.availability(False, reason="no driver"), built=None)
     silent, named = judged(row, graded=()), judged(row, graded=(), named=(NAME,))
