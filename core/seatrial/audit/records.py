@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
+from seatrial.audit.growth_records import Growth
 from seatrial.audit.rules import Finding
 from seatrial.codec import record
 from seatrial.data.records import Refusal
@@ -245,7 +246,8 @@ class Audit:
         findings: worst first.
         checks: what was judged and what was not.
         sets: the sets.
-        stability: whether more samples would matter.
+        stability: whether more samples would move the ranges.
+        growth: whether more samples would lower the INT8 loss; ``None``: not measured.
         ranges: tensors against the held-out data, the worst first, at most 20.
         coverage: of the test set's feature space.
         classes: calibration samples per class, by label or as the model predicts.
@@ -259,6 +261,7 @@ class Audit:
     checks: tuple[Check, ...] = ()
     sets: tuple[SetRow, ...] = ()
     stability: Stability | None = None
+    growth: Growth | None = None
     ranges: tuple[RangeRow, ...] = ()
     coverage: Coverage | None = None
     classes: Mapping[str, int] = field(default_factory=dict)

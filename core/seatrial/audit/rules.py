@@ -33,6 +33,7 @@ SOURCES = {
     "few": _FIELD,
     "fewer-than-asked": "the number of samples asked for",
     "fewer-distinct": _FIELD,
+    "falling-loss": "the INT8 loss with half of the samples against the loss with all",
     "unstable": "ranges from one half of the samples against ranges from all",
     "overlap-test": _HELD_OUT,
     "near-test": _HELD_OUT,

@@ -10,7 +10,7 @@ bias                  0.002                                     about three infe
 backends' quantizers  0.02                                      two to five calibrations each
 weighted ranges       0.02, with bias correction                the same, and a pass over 32 samples
 channel scales        0.02, with bias correction                a rewrite, its proof, a calibration
-adaptive rounding     0.02, where weights have few steps        two passes over 64 samples, a search
+adaptive rounding     0.02, with bias correction                two passes over 64 samples, a search
 structure             0.02, with bias correction                the same; these nodes gain no speed
 other forms           0.02, where matrix products prevail       nothing; little or no speed to gain
 ====================  ========================================  ===================================
@@ -19,15 +19,17 @@ Measured on calibration data held out of the ranges (192 samples fit, 64 judge; 
 correction takes a mobile net of 53 layers from 0.013 to 0.004, a small one from 0.029 to 0.010, a
 float-trained depthwise net from 0.081 to 0.035, weighted ranges the last one to 0.032. On nets
 that INT8 does not hurt it changes nothing beyond noise, so there it is not tried.
-Adaptive rounding on top of that, one mobile net of 28 layers: one scale per weight tensor 0.108 to
-0.044, the same in 7 bits 0.59 to 0.087, 7 bits per channel 0.0235 to 0.0211, 8 bits per channel
-0.0170 to 0.0177: nothing, so there it is left out.
+Adaptive rounding on top of that pays where a weight has few steps, and a little where the inputs
+of layers are far off: a mobile net of 28 layers with one scale per weight tensor 0.108 to 0.044,
+the same in 7 bits 0.59 to 0.087, 7 bits per channel 0.0235 to 0.0211, 8 bits per channel 0.0170 to
+0.0177 (nothing); the depthwise net 0.072 to 0.051, 0.137 to 0.099, 0.058 to 0.054 and 0.046 to
+0.037.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from seatrial.calibration.types import METHODS
 from seatrial.quantize.recipe import DEPTHWISE_FLOAT, ERROR_FINE, KL_FINE
@@ -102,11 +104,6 @@ class Recipe:
             changes["activations"] = "int16"
         return replace(wanted, **changes)  # type: ignore[arg-type]  # fields of the dialect
 
-    def coarse(self, wanted: QdqDialect) -> bool:
-        """Whether weights have so few steps that rounding them can be what costs accuracy."""
-        dialect = self.dialect(wanted)
-        return dialect.reduce_range or not dialect.per_channel
-
     def name(self, wanted: QdqDialect) -> str:
         """``core:mse-u8-perchannel+bias``."""
         first = self.form if self.form in OTHERS else self.method
@@ -118,19 +115,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Traits:
-    """What the graph and the target allow.
+    """What the graph allows.
 
     Attributes:
         depthwise: it has depthwise convolutions.
         products: most of what can be quantised is matrix products.
         rewrites: of :data:`REWRITES`, those that the graph has places for.
-        wanted: the target's dialect.
     """
 
     depthwise: bool = False
     products: bool = False
     rewrites: tuple[str, ...] = ()
-    wanted: QdqDialect = field(default_factory=QdqDialect)
 
 
 @dataclass(frozen=True)
@@ -150,13 +145,6 @@ class Stage:
 
 #: Asks for :attr:`Traits.rewrites`, which take a look at the graph.
 SCALES = Stage("channel scales")
-
-#: Why adaptive rounding is left out where every channel has 255 steps. Measured on three nets of
-#: depthwise convolutions, see the table above.
-FINE_STEPS = (
-    "not tried: with 8 bits per channel rounding is not what costs accuracy "
-    "(--methods adaround tries it)"
-)
 
 #: Rounds weights for the outputs of their layers.
 ROUNDING = Stage("adaptive rounding")
@@ -221,8 +209,7 @@ def recipes(
         # On the closest alone: every rewrite costs a calibration of its own.
         found = [replace(bases[0], corrected=True, rewrite=w) for w in traits.rewrites]
     elif stage is ROUNDING:
-        if bases[0].coarse(traits.wanted):
-            found = [replace(bases[0], corrected=True, rounded=True)]
+        found = [replace(bases[0], corrected=True, rounded=True)]
     else:
         found = [replace(b, corrected=True, kept=DEPTHWISE_FLOAT) for b in bases]
         found *= traits.depthwise

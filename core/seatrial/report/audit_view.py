@@ -127,7 +127,9 @@ def brief(page: Page, data: Data) -> None:
         page.line((said, "dim"))
     for text in sheets.more(len(part["findings"]), BRIEF, "findings"):
         page.line((text, "dim"))
-    if measured and measured["stability"] and measured["stability"]["curve"]:
+    if measured and measured["growth"]:
+        page.line((safe(measured["growth"]["text"], 300), "dim"))
+    elif measured and measured["stability"] and measured["stability"]["curve"]:
         page.line((safe(measured["stability"]["text"], 200), "dim"))
 
 
@@ -142,7 +144,30 @@ def curve(part: Data) -> sheets.Sheet:
         for p in found["curve"]
     ]
     note = f"smallest to largest value of the {found['source']}"
-    return sheets.Sheet("Would more samples matter?", heads, rows, [safe(found["text"], 200)], note)
+    title = "Would more samples move the ranges?"
+    return sheets.Sheet(title, heads, rows, [safe(found["text"], 200)], note)
+
+
+def growth(part: Data) -> sheets.Sheet:
+    """The INT8 loss after calibration on fewer samples."""
+    found = part["growth"]
+    heads = sheets.columns(">samples|>loss|>more than with all|>95 %|>models")
+    if not found:
+        return sheets.Sheet("", heads, [])
+    rows: list[tuple[str, ...]] = [
+        (
+            nr.count(p["n"]),
+            nr.significant(p["loss"]),
+            nr.DASH if p is found["curve"][-1] else f"{p['more']:+.2g}",
+            nr.DASH if p is found["curve"][-1] else nr.interval(p["ci95"], None),
+            nr.count(p["draws"]),
+        )
+        for p in found["curve"]
+    ]
+    unit = "KL to float, nats" if found["rule"] == "kl" else "error power over signal power"
+    note = f"{unit}, {found['held_out']} held-out samples, ranges by {safe(found['method'], 30)}"
+    title = "Would more samples lower the INT8 loss?"
+    return sheets.Sheet(title, heads, rows, [safe(found["text"], 300)], note)
 
 
 def clipped(part: Data) -> sheets.Sheet:
@@ -211,7 +236,7 @@ def ways(part: Data) -> sheets.Sheet:
     return sheets.Sheet("Fed in other ways", heads, rows[:10], notes)
 
 
-SHEETS = (curve, clipped, clusters, ways)
+SHEETS = (growth, curve, clipped, clusters, ways)
 
 
 def _not_judged(page: Page, part: Data) -> None:

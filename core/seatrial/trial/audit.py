@@ -12,11 +12,16 @@ from seatrial import data as data_room
 from seatrial import intake
 from seatrial import results as r
 from seatrial.audit import rules
-from seatrial.audit.records import Audit, AuditRequest, PeekRequest
+from seatrial.audit.growth import FEWEST, JUDGES, judge_growth
+from seatrial.audit.growth_records import Growth, GrowthRequest
+from seatrial.audit.records import Audit, AuditRequest, Check, PeekRequest
+from seatrial.calibration.types import METHODS
 from seatrial.codec import encode
 from seatrial.data.contract import InputContract
 from seatrial.errors import UserError
 from seatrial.options import AuditOptions, Progress
+from seatrial.quantize import bakeoff
+from seatrial.quantize.advice import advise
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
 from seatrial.trial import evidence
@@ -26,6 +31,8 @@ from seatrial.trial.machine import environment_row
 
 #: Seconds that the model's inferences may take.
 BUDGET_S = 60.0
+#: Seconds for the INT8 loss by calibration samples.
+GROWTH_S = 60.0
 #: Samples that are read a second time.
 AGAIN = 48
 #: Side of pictures that are audited without a model and without a contract.
@@ -186,8 +193,58 @@ def review(
         more = [f for f in more if f.code != "synthetic"]
         text = "SYNTHETIC: the calibration data are random; no range and no figure means anything"
         more.append(rules.finding("synthetic", rules.RED, text, score=1.0))
-    findings = rules.ordered([*result.findings, *more])
-    found.audit = dataclasses.replace(result, findings=findings)
+    growth, check = _growth(trial, found, calibration)
+    more += judge_growth(growth) if growth is not None else []
+    found.audit = dataclasses.replace(
+        result,
+        findings=rules.ordered([*result.findings, *more]),
+        growth=growth,
+        checks=(*result.checks, check),
+    )
+
+
+def _growth(
+    trial: Trial, found: Evidence, calibration: data_room.Loaded
+) -> tuple[Growth | None, Check]:
+    """Whether more samples would lower the INT8 loss, in the form that goes forward."""
+    name = "INT8 loss by samples"
+    facts = trial.admitted.facts if trial.admitted is not None else None
+    groups = Samples(trial.workspace.path(calibration.ref)).groups
+    held_out = bakeoff.held_out(len(groups), groups)
+    missing = "no model" if facts is None else ""
+    if facts is not None and facts.has_qdq:
+        missing = "the model is quantised already"
+    elif found.quick or trial.clock.left_s < GROWTH_S:
+        missing = "no time"
+    elif len(groups) - len(held_out) < FEWEST or len(held_out) < JUDGES:
+        missing = f"needs {FEWEST} samples for ranges and {JUDGES} to judge"
+    elif facts is not None and not advise(facts).gain:
+        missing = "INT8 gains nothing here"
+    if missing:
+        return None, Check(name=name, status="left out", reason=missing)
+    portable = next((p for p in found.portables.values() if p.winner is not None), None)
+    method = portable.winner.method if portable is not None and portable.winner else ""
+    request = GrowthRequest(
+        model=trial.model.ref,
+        samples=calibration.ref,
+        held_out=held_out,
+        dialect=portable.dialect if portable is not None else r.QdqDialect(),
+        method=method if method in METHODS and method != "moving-average" else "mse",
+        seed=trial.seed,
+        seconds=GROWTH_S,
+    )
+    refs = [request.model, request.samples]
+    try:
+        outcome = trial.runner.task(
+            "seatrial.audit.growth_child:measure", request, refs=refs, limits=trial.limits()
+        )
+    except UserError as error:
+        return None, Check(name=name, status="failed", reason=error.line())
+    if outcome.result is None:
+        why = outcome.fault.reason if outcome.fault else "no answer"
+        return None, Check(name=name, status="failed", reason=why)
+    growth: Growth = outcome.result
+    return growth, Check(name=name, status="done", seconds=growth.seconds)
 
 
 def _again(

@@ -67,14 +67,12 @@ class Contest:
                 self._vendors(vendors)
             if stage is not plan.RANGES and not self._far(stage):
                 continue
-            traits = dataclasses.replace(self.tables.traits, wanted=self.dialect)
+            traits = self.tables.traits
             if stage is plan.SCALES and not self._late and self.ranking():
                 found = self.tables.rewrites(self.data.fit)
                 traits = dataclasses.replace(traits, rewrites=found)
             wanted = plan.recipes(stage, self.ranking(), traits, first)
             self._enter([w for w in wanted if w not in self._entered()])
-            if stage is plan.ROUNDING and not wanted:
-                self._spare_rounding()
 
     def ranking(self) -> list[plan.Recipe]:
         """The core's recipes that can be used, the closest first."""
@@ -83,15 +81,6 @@ class Contest:
 
     def _entered(self) -> set[plan.Recipe]:
         return {c.recipe for c in self.candidates if c.recipe is not None}
-
-    def _spare_rounding(self) -> None:
-        """Say why the plan leaves adaptive rounding out."""
-        closest = self.ranking()[:1]
-        if closest and closest[0].form not in plan.OTHERS and not closest[0].rounded:
-            spared = dataclasses.replace(closest[0], corrected=True, rounded=True)
-            candidate = self.tables.candidate(self.dialect, spared)
-            candidate.reason = plan.FINE_STEPS
-            self.candidates.append(candidate)
 
     def _far(self, stage: plan.Stage) -> bool:
         """Whether everything that was tried is beyond the limits of a stage."""

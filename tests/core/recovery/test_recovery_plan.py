@@ -47,7 +47,7 @@ def test_every_stage_builds_on_the_closest() -> None:
 @pytest.mark.parametrize("stage", STAGES[1:])
 def test_nothing_is_tried_on_nothing_or_twice(stage: object) -> None:
     assert isinstance(stage, type(STAGES[0]))
-    traits = Traits(depthwise=True, products=True, wanted=QdqDialect(reduce_range=True))
+    traits = Traits(depthwise=True, products=True)
     assert recipes(stage, [], traits) == ()
     first = recipes(stage, RANKING, traits)
     assert not set(recipes(stage, [*RANKING, *first], traits)) & set(first)
@@ -57,24 +57,13 @@ def test_what_the_graph_does_not_have_is_not_tried() -> None:
     assert recipes(STRUCTURE, RANKING, Traits()) == ()
 
 
-@pytest.mark.parametrize(
-    ("wanted", "forms"),
-    [
-        (QdqDialect(), [""]),
-        (QdqDialect(reduce_range=True), ["", "7-bit"]),
-        (QdqDialect(per_channel=False), ["", "per-tensor"]),
-    ],
-)
-def test_weights_are_rounded_anew_where_they_have_few_steps(
-    wanted: QdqDialect, forms: list[str]
-) -> None:
-    traits = Traits(wanted=wanted)
-    tried = recipes(ROUNDING, RANKING, traits)
-    coarse = wanted.reduce_range or not wanted.per_channel
-    assert tried == (Recipe("mse", corrected=True, rounded=True),) * coarse
-    for form in forms[1:]:  # the same where a form with few steps was named
-        (one,) = recipes(ROUNDING, [named(form)], Traits())
-        assert one == Recipe("minmax", form=form, corrected=True, rounded=True)
+def test_the_closest_is_rounded_anew() -> None:
+    tried = recipes(ROUNDING, RANKING, Traits())
+    assert tried == (Recipe("mse", corrected=True, rounded=True),)
+    (one,) = recipes(ROUNDING, [named("7-bit")], Traits())
+    assert one == Recipe("minmax", form="7-bit", corrected=True, rounded=True)
+    (one,) = recipes(WEIGHTED_RANGES, [named("7-bit")], Traits())
+    assert one == Recipe(WEIGHTED, form="7-bit", corrected=True)
 
 
 def test_rounding_comes_after_what_costs_less_and_before_nodes_are_left_in_float() -> None:

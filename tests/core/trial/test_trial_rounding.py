@@ -1,8 +1,7 @@
-"""Adaptive rounding within ``quantize``: by name, by the plan, and left out with a reason."""
+"""Adaptive rounding within ``quantize``: by name and by the plan."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from seatrial import api
 from seatrial.options import QuantizeOptions
-from seatrial.quantize.types import Score
-from seatrial.recovery import plan
 from seatrial.reference import open_model
-from seatrial.results import QdqDialect
-from seatrial.trial.candidates import Tables
-from seatrial.trial.contest import Contest, settle
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
@@ -100,22 +94,3 @@ def test_it_can_be_named(shelf: Any, tmp_path: Any) -> None:
     rounded = found["core:mse-u8-perchannel+adaround+bias"]
     assert rounded["scores"]["kl"] < found["core:mse-u8-perchannel"]["scores"]["kl"]
     assert "adaptive rounding changed" in rounded["reason"]
-
-
-def test_eight_bits_per_channel_leave_it_out_with_a_reason() -> None:
-    tables: Any = Tables.__new__(Tables)  # nothing is made here
-    nothing: Any = None
-    contest = Contest(nothing, QdqDialect(), nothing, tables, nothing)
-    far = Score(n=2, classification=True, agreement=0.5, cosine=0.9, sqnr_db=9.0, kl=0.5,
-                losses=(0.4, 0.6), errors=(0.1, 0.1), nonfinite=0, bytes=1)  # fmt: skip
-    for method, loss in (("minmax", 0.5), ("mse", 0.25)):
-        candidate = tables.candidate(QdqDialect(), plan.Recipe(method, corrected=True))
-        candidate.score = dataclasses.replace(far, kl=loss, losses=(loss, loss))
-        contest.candidates.append(candidate)
-    contest._spare_rounding()
-    spared = contest.candidates[-1]
-    assert spared.name == "core:mse-u8-perchannel+adaround+bias"
-    winner, _ = settle(contest.candidates)
-    assert winner is not None
-    assert winner.name == "core:mse-u8-perchannel+bias"
-    assert "not tried: with 8 bits per channel" in spared.reason
