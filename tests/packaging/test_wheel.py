@@ -17,8 +17,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-NAMES = {"seatrial", "seatrial_onnxruntime", "seatrial_openvino", "seatrial_tensorrt"}
-BACKENDS = {"onnxruntime", "openvino", "tensorrt"}
+NAMES = {
+    "seatrial",
+    "seatrial_hailo",
+    "seatrial_onnxruntime",
+    "seatrial_openvino",
+    "seatrial_tensorrt",
+}
+BACKENDS = {"hailo", "onnxruntime", "openvino", "tensorrt"}
 
 
 @pytest.fixture(scope="module")

@@ -121,8 +121,15 @@ def _problems(page: Page, result: BackendsResult) -> None:
     if not listed:
         return
     page.heading("Not usable")
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for name, why, hint in listed:
+        alike.setdefault((name.partition(":")[0], why, hint), []).append(name)
+    for (backend, why, hint), names in alike.items():
+        name = names[0] if len(names) == 1 else f"{backend}, {len(names)} targets"
         page.labelled(safe(name, NAME), safe(why, 240) or "no reason given", "bold")
+        if len(names) > 1:
+            short = ", ".join(n.partition(":")[2] or n for n in names)
+            page.line((safe(short, 400), "dim"), indent=4)
         if hint:
             page.line(("→ ", "bold cyan"), safe(hint, 240), indent=4)
 
