@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,12 +31,14 @@ class Stored:
         labels: name that TensorRT knows a node under -> label.
         types: label -> ONNX operator.
         perms: input whose memory lies otherwise -> axes.
+        doubles: outputs that are double in the model and FP32 in the engine.
     """
 
     versions: Mapping[str, str]
     labels: Mapping[str, str]
     types: Mapping[str, str]
     perms: Mapping[str, tuple[int, ...]]
+    doubles: frozenset[str]
 
     @classmethod
     def beside(cls, plan: Path) -> Stored:
@@ -47,7 +50,8 @@ class Stored:
         try:
             kept = json.loads((plan.parent / FACTS).read_text("utf-8"))
             perms = {k: tuple(v) for k, v in kept["perms"].items()}
-            return cls(kept["versions"], kept["labels"], kept["types"], perms)
+            doubles = frozenset(kept["doubles"])
+            return cls(kept["versions"], kept["labels"], kept["types"], perms, doubles)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{FACTS} beside the engine cannot be read: {error}") from None
 
@@ -101,6 +105,7 @@ def save(
         "labels": prepared.labels,
         "types": types,
         "perms": dict(perms or {}),
+        "doubles": list(prepared.doubles),
     }
     (out / ENTRY).write_bytes(built.plan)
     (out / FACTS).write_text(json.dumps(facts), "utf-8")
@@ -115,7 +120,10 @@ def save(
         entry=ENTRY,
         files=tuple(files),
         inputs=tuple(sorted(inputs, key=lambda io: order.get(io.name, 0))),
-        outputs=tuple(sorted(outputs, key=lambda io: order.get(io.name, 0))),
+        outputs=tuple(
+            dataclasses.replace(io, dtype="float64") if io.name in prepared.doubles else io
+            for io in sorted(outputs, key=lambda io: order.get(io.name, 0))
+        ),
     )
     text = information(toolkit, engine)
     return Saved(artifact, text, read_layers(text, prepared.labels, types))

@@ -10,6 +10,7 @@ from typing import Any
 from seatrial.errors import UserError
 
 from . import _graph
+from ._dtypes import DOUBLE
 from ._graph import Graph, Seen
 
 
@@ -26,6 +27,7 @@ class Prepared:
         outputs: names of the outputs, in order.
         open: inputs with free axes that nothing gives a size -> which axes.
         free: inputs whose first axis stays free.
+        doubles: outputs in double, which TensorRT narrows to FP32.
         notes: what was decided for the user.
     """
 
@@ -37,6 +39,7 @@ class Prepared:
     outputs: tuple[str, ...] = ()
     open: dict[str, tuple[int, ...]] = field(default_factory=dict)
     free: tuple[str, ...] = ()
+    doubles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def top(self) -> list[Seen]:
@@ -70,9 +73,20 @@ def prepare(path: Path, shapes: Mapping[str, tuple[int, ...]], max_batch: int = 
         _fix(value, shapes.get(value.name), max_batch, found, notes)
     found.inputs = tuple(i.name for i in fed)
     found.outputs = tuple(o.name for o in model.graph.output)
+    found.doubles = tuple(
+        o.name for o in model.graph.output if o.type.tensor_type.elem_type == DOUBLE
+    )
+    if any(n == DOUBLE for n in _elements(model.graph)):
+        notes.append("double is narrowed to FP32")
     found.notes = tuple(notes)
     found.data = model.SerializeToString()
     return found
+
+
+def _elements(graph: Any) -> list[int]:
+    """Types of inputs and weights."""
+    inputs = [int(i.type.tensor_type.elem_type) for i in graph.input]
+    return inputs + [int(t.data_type) for t in graph.initializer]
 
 
 def name_nodes(graph: Any, known: Graph) -> dict[str, str]:

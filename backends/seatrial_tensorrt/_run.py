@@ -211,6 +211,8 @@ class TensorRtSession:
         found = self._free.fetch()
         for name, slot in self._fixed.items():
             found[name] = _view(slot.pinned, slot.shape or (), slot.dtype)
+        for name in self._stored.doubles & found.keys():
+            found[name] = found[name].astype("float64")
         return {name: found[name] for name in self._names}
 
     def _feed(self, slot: _Slot, value: Any) -> None:

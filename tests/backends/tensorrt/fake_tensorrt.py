@@ -26,6 +26,7 @@ from pathlib import Path
 import fake_tensorrt_engine as fake_engine
 import onnx
 from fake_tensorrt_importer import Importer
+from onnx import external_data_helper
 
 NAMES = json.loads(Path(__file__).with_name("api_names.json").read_text("utf-8"))
 VERSIONS = {10: "10.16.1.11", 11: "11.4.0.106"}
@@ -174,6 +175,13 @@ class OnnxParser:
         except Exception:
             text = "Failed to parse the ONNX model."
             self._errors = [ParserError(code.MODEL_DESERIALIZE_FAILED, text, -1, "", "")]
+            return None, []
+        try:
+            # [calls] the path only says where weights in other files are
+            external_data_helper.load_external_data_for_model(model, str(Path(path).parent))
+        except Exception:
+            text = "Failed to read weights from an external file"
+            self._errors = [ParserError(code.INVALID_VALUE, text, -1, "", "")]
             return None, []
         found = Importer(model, self._trt.major).errors()
         self._errors = [
@@ -333,6 +341,15 @@ class Builder:
         trt = self._trt
         if trt.fail_build:
             self._logger.log(Severity.ERROR, trt.fail_build)
+            return None
+        if not network._model.graph.output:
+            self._logger.log(Severity.ERROR, "Network must have at least one output")  # [docs]
+            return None
+        try:
+            fake_engine.open_session(network._model)
+        except Exception as error:
+            # what the real one finds while it builds, in other words
+            self._logger.log(Severity.ERROR, f"Error Code 4: Internal Error ({error})")
             return None
         typed = trt.major >= 11 or network._flags == self._strong()
         names = {f.name for f in config._flags}

@@ -35,6 +35,18 @@ def sizes(value):
     return tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)
 
 
+def open_session(model):
+    """What computes in place of a GPU."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    data = model.SerializeToString()
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
 class Engine:
     """ICudaEngine."""
 
@@ -63,8 +75,11 @@ class Engine:
         mode = self._trt.TensorIOMode
         return mode.INPUT if name in self._inputs else mode.OUTPUT
 
+    def _element(self, name):
+        return self._value(name).type.tensor_type.elem_type
+
     def get_tensor_dtype(self, name):
-        return self._trt.DataType[KINDS[self._value(name).type.tensor_type.elem_type]]
+        return self._trt.DataType[KINDS[self._element(name)]]
 
     def get_tensor_shape(self, name):
         return sizes(self._value(name))
@@ -123,17 +138,8 @@ class Context:
         return True
 
     def _compute(self):
-        import onnxruntime as ort
-
         if self._session is None:
-            model = onnx.ModelProto()
-            model.CopyFrom(self._engine._model)
-            options = ort.SessionOptions()
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.intra_op_num_threads = 1
-            self._session = ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_session(self._engine._model)
         return self._session.run(None, {n: self._read(n) for n in self._engine._inputs})
 
     def _read(self, name):
@@ -145,10 +151,13 @@ class Context:
         held = tuple(shape[a] for a in (0, 2, 3, 1)) if channels_last else tuple(shape)
         raw = ctypes.string_at(self._addresses[name], int(np.prod(held)) * dtype.itemsize)
         value = np.frombuffer(raw, dtype).reshape(held)
-        return np.ascontiguousarray(value.transpose(0, 3, 1, 2)) if channels_last else value
+        value = np.ascontiguousarray(value.transpose(0, 3, 1, 2)) if channels_last else value
+        # [docs] double is narrowed to FP32
+        return value.astype(np.float64) if engine._element(name) == 11 else value
 
     def _give(self, name, value, stream):
-        value = np.ascontiguousarray(value)
+        wide = value.dtype == np.float64
+        value = np.asarray(value.astype(np.float32) if wide else value, order="C")
         allocator = self._allocators.get(name)
         if allocator is not None:
             address = allocator.reallocate_output_async(name, 0, value.nbytes, 256, stream)
