@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # pytest-xdist: one worker per core, but never so many that latency rounds starve.
 WORKERS ?= 2
 
-.PHONY: demo test test-long zoo kit lint type bench docs format clean
+.PHONY: demo test test-long zoo kit bindings lint type bench docs format clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,14 @@ zoo: $(STAMP)
 # The conformance kit on every backend, with all of ONNX's node tests; `make test` takes a sample.
 kit: $(STAMP)
 	SEATRIAL_KIT=all $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/backends -k test_kit_ --timeout 1200
+
+# NVIDIA's own Python bindings of TensorRT 10 and 11, 1.3 MB each and proprietary, and the tests of
+# that backend against them; they need a C compiler, no GPU.
+bindings: $(STAMP)
+	for wheel in tensorrt_cu12_bindings==10.16.1.11 tensorrt_cu13_bindings==11.4.0.106; do \
+		$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: \
+			-d $(VENV)/tensorrt-wheels $$wheel || exit; done
+	$(BIN)/python -m pytest tests/backends/tensorrt/test_trt_bindings.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -42,7 +42,7 @@ def compile_check(request: CheckRequest, job: Job) -> CompileReport:
     job.progress("reading the model", 0.1)
     prepared = prepare(job.path(request.model), request.shapes, toolkit.options.max_batch)
     job.progress("building an engine", 0.2)
-    built = build_engine(toolkit, prepared, Wish(precision=request.precision))
+    built = build_engine(toolkit, prepared, Wish(precision=request.precision), job.progress)
     if isinstance(built, Refusal):
         return _refused(toolkit, prepared, built)
     job.progress("reading the engine back", 0.9)
@@ -75,7 +75,9 @@ def build(request: BuildRequest, job: Job) -> Build:
     toolkit = Toolkit(request.target, request.options)
     prepared = prepare(job.path(request.model), request.shapes, toolkit.options.max_batch)
     job.progress("building the float engine", 0.2)
-    built = accepted(build_engine(toolkit, prepared, Wish(precision=request.precision)), prepared)
+    built = accepted(
+        build_engine(toolkit, prepared, Wish(precision=request.precision), job.progress), prepared
+    )
     saved = save(toolkit, prepared, built, job.out)
     notes = (*built.notes, *_notes(toolkit, prepared, built, saved.layers))
     return Build(artifact=saved.artifact, precision=built.precision, notes=notes)
@@ -95,7 +97,9 @@ def build_int8(request: Int8Request, job: Job) -> Int8Build:
     if not prepared.graph.quantised:
         raise ValueError("the model carries no Q/DQ pairs")
     job.progress("building the INT8 engine", 0.2)
-    built = accepted(build_engine(toolkit, prepared, Wish(precision="int8")), prepared)
+    built = accepted(
+        build_engine(toolkit, prepared, Wish(precision="int8"), job.progress), prepared
+    )
     saved = save(toolkit, prepared, built, job.out)
     types = {n.label: n.op_type for n in prepared.graph.nodes}
     int8, floating = int8_and_float(saved.layers, types)

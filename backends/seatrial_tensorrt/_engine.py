@@ -14,6 +14,7 @@ from seatrial.results import Finding
 
 from . import _parse
 from ._dtypes import BFLOAT16, FLOAT, FLOAT16
+from ._live import Progress, make_monitor
 from ._model import Prepared
 from ._refusals import Refusal, last_words, no_engine, nodes_of, open_sizes, whole
 from ._trt import Toolkit
@@ -66,17 +67,24 @@ def half_asked(toolkit: Toolkit, wish: Wish) -> bool:
         UserError: the flag is asked for where TensorRT has none, or FP32 is pinned.
     """
     flagged = _flag(toolkit, "FP16") is not None
-    if toolkit.options.fp16 and wish.precision == "fp32":
-        return False
-    if toolkit.options.fp16 and not flagged:
+    asked = toolkit.options.fp16 and wish.precision != "fp32"
+    if asked and not flagged:
         reason = f"TensorRT {toolkit.version} takes types from the model"
         raise UserError("option fp16", reason, advice=f"convert the model: {AUTOCAST}")
     # A DLA computes in FP16 or INT8 only; without the flag it would get nothing.
-    return flagged and (toolkit.options.fp16 or toolkit.core is not None)
+    return flagged and (asked or toolkit.core is not None)
 
 
-def build(toolkit: Toolkit, prepared: Prepared, wish: Wish) -> Built | Refusal:
+def build(
+    toolkit: Toolkit, prepared: Prepared, wish: Wish, progress: Progress | None = None
+) -> Built | Refusal:
     """Parse and build.
+
+    Args:
+        toolkit: what builds.
+        prepared: the model.
+        wish: what kind of engine.
+        progress: told what the builder is at; each word extends the deadline.
 
     Raises:
         UserError: options that do not go together.
@@ -97,15 +105,19 @@ def build(toolkit: Toolkit, prepared: Prepared, wish: Wish) -> Built | Refusal:
     if prepared.open:
         return Refusal(True, open_sizes(prepared), open=True)
     config = _configure(toolkit, wish, half=half)
+    monitor = make_monitor(toolkit.trt, progress) if progress is not None else None
+    if monitor is not None:
+        config.progress_monitor = monitor
     _set_formats(toolkit, network, wish.formats)
     _set_profile(toolkit, network, config, prepared)
     fallback = _left_to_gpu(toolkit, network, config, prepared)
-    notes = [*prepared.notes, *toolkit.notes]
+    notes = [*prepared.notes, *toolkit.notes, *_of_dla(toolkit, half=half)]
     if not covered.everything:
         left = ", ".join(covered.refused[:4]) or "nothing by name"
         notes.append(f"parsed, although the parser's own survey leaves out {left}")
     cache, how = _timing_cache(toolkit, config)
     notes += how
+    toolkit.log.mark()
     memory = toolkit.builder.build_serialized_network(network, config)
     if memory is None:
         return Refusal(True, no_engine(toolkit, prepared))
@@ -151,6 +163,15 @@ def _flag(toolkit: Toolkit, name: str) -> Any:
         "INT8": getattr(toolkit.trt.BuilderFlag, "INT8", None),
     }
     return known[name]
+
+
+def _of_dla(toolkit: Toolkit, *, half: bool) -> list[str]:
+    """A DLA has no FP32: where that leads."""
+    if toolkit.core is None:
+        return []
+    if half:
+        return ["a DLA computes in FP16 or INT8: the float layers run in FP16"]
+    return [f"a DLA computes in FP16 or INT8: a model in FP32 stays on the GPU; {AUTOCAST}"]
 
 
 def _set_formats(toolkit: Toolkit, network: Any, formats: Mapping[str, str]) -> None:

@@ -41,7 +41,7 @@ def transform_layout(request: LayoutRequest, job: Job) -> LayoutResult:
     _check(prepared.inputs, prepared.data, request.inputs)
     job.progress("building an engine", 0.2)
     wish = Wish(formats=dict.fromkeys(request.inputs, "HWC") if by_format else {})
-    built = accepted(build(toolkit, prepared, wish), prepared)
+    built = accepted(build(toolkit, prepared, wish, job.progress), prepared)
     saved = save(
         toolkit,
         prepared,

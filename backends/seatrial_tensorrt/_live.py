@@ -1,11 +1,37 @@
-"""What TensorRT calls back: the profiler, and the allocator of outputs whose size values decide."""
+"""What TensorRT calls back: progress, times of layers, memory of outputs sized by values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._cuda import Device
+
+#: Says what is being done.
+Progress = Callable[[str], None]
+
+
+def make_monitor(trt: Any, progress: Progress) -> Any:
+    """A monitor of a build that passes on each phase and step; ``None`` where there is none."""
+    base = getattr(trt, "IProgressMonitor", None)
+    if base is None:
+        return None
+
+    class Monitor(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            base.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            progress(f"TensorRT: {phase_name}, {num_steps} steps")
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            progress(f"TensorRT: {phase_name}, step {step + 1}")
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            progress(f"TensorRT: {phase_name} done")
+
+    return Monitor()
 
 
 def make_profiler(trt: Any, times: dict[str, list[float]]) -> Any:

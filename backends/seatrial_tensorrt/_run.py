@@ -42,7 +42,7 @@ def load(request: LoadRequest, job: Job) -> TensorRtSession:
         raise ValueError("an engine has no inner tensors to show: its layers are fused")
     path = job.path(request.artifact)
     stored = Stored.beside(path)
-    toolkit = Toolkit(request.target, request.options)
+    toolkit = Toolkit(request.target, request.options, builds=False)
     stored.check(toolkit)
     device = Device(toolkit.driver)
     try:

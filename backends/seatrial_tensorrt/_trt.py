@@ -44,16 +44,22 @@ class Log:
     """What TensorRT said: severity and text, repeated lines once."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
+    #: Errors before this line belong to something that went on.
+    begin: int = 0
 
     def add(self, severity: str, text: str) -> None:
         """Keep a line, and print it into the job's log."""
         print(f"[TensorRT {severity}] {text}", file=sys.stderr)  # noqa: T201 - the job's log
-        if (severity, text) not in self.lines and len(self.lines) < _KEPT:
+        if (severity, text) not in self.lines[self.begin :] and len(self.lines) < _KEPT:
             self.lines.append((severity, text))
 
     def errors(self) -> list[str]:
-        """The errors, oldest first: the only reason there is for a build that gave nothing."""
-        return [text for severity, text in self.lines if severity in _SEVERE]
+        """Errors since the last mark: the only reason there is for a build that gave nothing."""
+        return [text for severity, text in self.lines[self.begin :] if severity in _SEVERE]
+
+    def mark(self) -> None:
+        """What was said so far explains nothing of what comes."""
+        self.begin = len(self.lines)
 
     def warnings(self) -> list[str]:
         """The warnings, oldest first."""
@@ -134,13 +140,14 @@ class Toolkit:
     Args:
         target: target id.
         given: the user's options for it.
+        builds: an engine is to be built; a session needs no builder, which takes seconds to make.
 
     Raises:
         NotHereError: it cannot be used here.
         UserError: no such target, a wrong option, or a plugin library that is none.
     """
 
-    def __init__(self, target: str, given: Any = ()) -> None:
+    def __init__(self, target: str, given: Any = (), *, builds: bool = True) -> None:
         self.core = core(target)
         self.options = options(dict(given))
         self.trt = import_tensorrt()
@@ -149,7 +156,7 @@ class Toolkit:
         self.log = Log()
         self.logger = make_logger(self.trt, self.log)
         self.notes = _plugins.load(self.trt, self.logger, self.options.plugins)
-        self.builder = self._builder()
+        self.builder: Any = self._builder() if builds else None
 
     def _builder(self) -> Any:
         trt = self.trt

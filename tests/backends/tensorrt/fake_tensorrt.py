@@ -61,6 +61,13 @@ class IProfiler:
         self.ready = True
 
 
+class IProgressMonitor:
+    """[names] a subclass overrides phase_start, step_complete, phase_finish."""
+
+    def __init__(self):
+        self.ready = True
+
+
 class IOutputAllocator:
     """[calls] a subclass overrides reallocate_output, reallocate_output_async, notify_shape."""
 
@@ -260,6 +267,7 @@ class Config(Strict):
         self.builder_optimization_level = 3
         self.default_device_type = trt.DeviceType.GPU
         self.DLA_core = -1
+        self.progress_monitor = None
 
     def set_flag(self, flag):
         assert isinstance(flag, self._trt.BuilderFlag), "[calls] a member, not a number"
@@ -338,7 +346,12 @@ class Builder:
 
     def build_serialized_network(self, network, config):
         """[calls] a buffer, or None with the reason in the logger only."""
-        trt = self._trt
+        trt, monitor = self._trt, config.progress_monitor
+        if monitor is not None:
+            assert monitor.ready, "[names] a subclass calls __init__"
+            monitor.phase_start("Building Engine", None, 1)
+            assert monitor.step_complete("Building Engine", 0)  # [docs] False would end the build
+            monitor.phase_finish("Building Engine")
         if trt.fail_build:
             self._logger.log(Severity.ERROR, trt.fail_build)
             return None
@@ -416,7 +429,7 @@ def make(major):
             # [names] numbers moved between the majors
             members = {m: (k if major >= 11 else k + 1) for m, k in members.items()}
         setattr(trt, name, enum.IntEnum(name, members))
-    for made in (ILogger, IProfiler, IOutputAllocator, OnnxParser, IHostMemory):
+    for made in (ILogger, IProfiler, IOutputAllocator, IProgressMonitor, OnnxParser, IHostMemory):
         setattr(trt, made.__name__, made)
     trt.Builder = lambda logger: Builder(logger, trt)
     trt.Runtime = lambda logger: _runtime(logger, trt)

@@ -1,6 +1,6 @@
 """The backend against NVIDIA's real Python bindings, with libraries that give nothing.
 
-The bindings (1.3 MB each) are proprietary and not part of this project: ``make trt-bindings``
+The bindings (1.3 MB each) are proprietary and not part of this project: ``make bindings``
 downloads them beside the environment. Without them, or without a C compiler, this is skipped.
 """
 
@@ -37,7 +37,7 @@ def real(request, tmp_path_factory):
     if not found:
         pytest.skip(
             f"no {MAJORS[request.param]}*{python}*.whl in {WHEELS}: the real bindings are NOT"
-            " tested (make trt-bindings downloads them)"
+            " tested (make bindings downloads them)"
         )
     root = tmp_path_factory.mktemp(f"bindings{request.param}")
     site, libraries = root / "site", root / "lib"
@@ -128,9 +128,17 @@ def test_logger_profiler_and_allocator_can_be_subclassed(asked):
         "allocator = _live.make_allocator(trt, outputs)\n"
         "allocator.notify_shape('y', trt.Dims((2, 3)))\n"
         "notes = _plugins.load(trt, logger, '')\n"
-        "give([log.lines, times, list(outputs._shapes['y']), list(notes)])"
+        "heard = []\n"
+        "monitor = _live.make_monitor(trt, heard.append)\n"
+        "monitor.phase_start('a', None, 2)\n"
+        "going = monitor.step_complete('a', 0)\n"
+        "monitor.phase_finish('a')\n"
+        "give([log.lines, times, list(outputs._shapes['y']), list(notes), heard, going])"
     )
-    lines, times, shape, notes = said
+    lines, times, shape, notes, heard, going = said
+    assert going and heard == [
+        "TensorRT: a, 2 steps", "TensorRT: a, step 1", "TensorRT: a done",
+    ]  # fmt: skip
     assert lines == [["ERROR", "a b"], ["WARNING", "c"]]
     assert times == {"conv": [0.5]} and shape == [2, 3]
     assert notes == ["the standard plugins of TensorRT could not be registered"]

@@ -28,6 +28,7 @@ def test_a_model_is_built_and_every_node_is_placed(trt, zoo):
     ]
     assert any("7 ONNX nodes run as 6 layers, 1 of them fused" in n for n in report.notes)
     assert any("TensorRT warns: a warning of the builder" in n for n in report.notes)
+    assert "TensorRT: Building Engine, step 1" in zoo.job.messages
 
 
 def test_nodes_without_names_keep_their_labels(trt, zoo):
@@ -94,6 +95,14 @@ def test_sizes_that_depend_on_values_are_supported_with_a_warning(trt, zoo):
     (finding,) = report.findings
     assert finding.node == "n" and finding.severity == "warning"
     assert finding.placement is Placement.TARGET and "not static" in finding.reason
+
+
+def test_errors_that_the_parser_got_over_do_not_explain_the_builder(trt, zoo):
+    trt.init_libnvinfer_plugins = lambda logger, _: logger.log(trt.ILogger.Severity.ERROR, "old")
+    trt.fail_build = "the real reason"
+    report = compile_check(zoo, zoo.cnn())
+    assert [f.reason for f in report.findings] == ["the real reason"]
+    assert any("standard plugins" in n for n in report.notes)
 
 
 def test_a_builder_that_gives_nothing_is_told_by_the_logger(trt, zoo):
@@ -241,6 +250,7 @@ def test_what_a_dla_leaves_to_the_gpu_is_a_fallback(trt, zoo):
     assert placed["first"] == ("DLA 1", Placement.TARGET)
     assert placed["flat"] == placed["head"] == ("GPU", Placement.FALLBACK)
     assert {f.node for f in report.findings} == {"flat", "head"}
+    assert any("a DLA computes in FP16 or INT8" in n for n in report.notes)
 
 
 # --- INT8 -----------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ def test_the_flags_of_precision_are_feature_tests():
         (MODULE, "__version__"),
         ("BuilderFlag", "FP16"),
         ("BuilderFlag", "INT8"),
+        (MODULE, "IProgressMonitor"),
         ("OnnxParserFlag", "ADJUST_FOR_DLA"),
         ("OnnxParserFlag", "ENABLE_UINT8_AND_ASYMMETRIC_QUANTIZATION_DLA"),
     }
