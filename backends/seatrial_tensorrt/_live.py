@@ -13,13 +13,12 @@ Progress = Callable[[str], None]
 
 def make_monitor(trt: Any, progress: Progress) -> Any:
     """A monitor of a build that passes on each phase and step; ``None`` where there is none."""
-    base = getattr(trt, "IProgressMonitor", None)
-    if base is None:
+    if getattr(trt, "IProgressMonitor", None) is None:
         return None
 
-    class Monitor(base):  # type: ignore[misc]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
-            base.__init__(self)
+            trt.IProgressMonitor.__init__(self)
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             progress(f"TensorRT: {phase_name}, {num_steps} steps")
