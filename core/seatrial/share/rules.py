@@ -68,6 +68,7 @@ RULES: dict[str, str] = {
     "audit.stability.text": TEXT,
     "audit.ranges[].tensor": TENSOR,
     "audit.ranges[].sample": SAMPLE,
+    "audit.growth.text": TEXT,
     "audit.coverage.features": TENSOR,
     "audit.coverage.clusters[].samples[]": SAMPLE,
     "audit.classes.{keys}": LABEL,
@@ -105,6 +106,10 @@ RULES: dict[str, str] = {
     "advice_item.text": TEXT,
     "advice_item.nodes[]": NODE,
     # targets
+    "first_break.text": TEXT,
+    "first_break.layer": NODE,
+    "first_break.layers[]": NODE,
+    "first_break.tensor": TENSOR,
     "ladder_row.reason": TEXT,
     "ladder_row.ran_on": TEXT,
     "availability.reason": TEXT,
@@ -178,7 +183,7 @@ RULES: dict[str, str] = {
 
 #: Texts that come from our own vocabulary or a version; all else in the schema has a rule above.
 OWN = frozenset({
-    "reason.code", "reason.target", "$.created", "$.timings[].stage", "$.files[].role",
+    "audit.growth.method", "first_break.against", "first_break.rung", "reason.code", "reason.target", "$.created", "$.timings[].stage", "$.files[].role",
     "$.files[].sha256", "model.sha256", "model.format", "tensor.dtype", "export.kind",
     "export.torch", "export.route", "export_attempt.route", "export_attempt.sha256",
     "export_problem.code", "export_problem.route", "export_node.refused_by[]",
