@@ -7,7 +7,7 @@ With a task of the user's own it runs in the user child.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seatrial.errors import UserError
@@ -206,7 +206,14 @@ class _Judged:
             unmatched=unmatched,
             vanished=vanished(drops),
             worst_classes=tuple(d for d in drops if d.right_after < d.right_before)[:5],
+            unscored=self._unscored(pairs),
         )
+
+    def _unscored(self, pairs: Mapping[str, str]) -> tuple[str, ...]:
+        """Outputs that the metric says nothing of; a task that does not tell reads them all."""
+        if not isinstance(self.task, Classify) or self.labels is None:
+            return ()
+        return tuple(own for own, name in pairs.items() if name != self.task.output)
 
     def _paired(self, sweep: Sweep, base: Sweep) -> Paired | None:
         """The drop; ``None`` without labels or when a score is not finite."""

@@ -13,6 +13,9 @@ from .records import OutputDifference
 #: Lower precisions that float32 results may give away.
 COARSE = ("BF16", "FP16")
 
+#: Outputs with more elements are not asked how they vary: two more of them would be in memory.
+MOST_ELEMENTS = 4_000_000
+
 
 def match(candidate: Samples, reference: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Which output of the reference each output of the candidate is compared with.
@@ -47,6 +50,7 @@ class _Tally:
         self.compared = self.misshapen = self.nonfinite = 0
         self.floating = False
         self.coarse = [set(COARSE), set(COARSE)]
+        self._spread = _Spread()
 
     def add(self, i: int, candidate: Any, reference: Any) -> None:
         import numpy as np
@@ -67,10 +71,18 @@ class _Tally:
         self.largest = max(self.largest, float(apart.max(initial=0.0)))
         self.signal += float(b @ b)
         self.noise += float(apart @ apart)
+        self._spread.add(b)
         cosine = _cosine(a, b)
         self.cosines += cosine
         if cosine < self.least:
             self.least, self.worst = cosine, i
+
+    def _explained(self) -> float | None:
+        total = self._spread.total()
+        if not total or not self.floating or self.misshapen or self.nonfinite:
+            return None
+        share = 1 - self.noise / total
+        return share if math.isfinite(share) else None
 
     def result(self, name: str) -> OutputDifference:
         known = self.compared > 0
@@ -86,8 +98,40 @@ class _Tally:
             compared=self.compared,
             misshapen=self.misshapen,
             worst=self.worst,
+            explained=self._explained(),
             coarse=next((k for k in COARSE if k in self.coarse[0] - self.coarse[1]), ""),
         )
+
+
+class _Spread:
+    """Variance of an output over the samples, summed over its elements; needs equal shapes."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._mean: Any = None
+        self._power: Any = None
+
+    def add(self, value: Any) -> None:
+        """Take in one sample, shape (elements,)."""
+        import numpy as np
+
+        if self._n < 0 or value.size > MOST_ELEMENTS:
+            self._n = -1
+            return
+        if self._mean is None:
+            self._mean, self._power = np.zeros(value.size), np.zeros(value.size)
+        if self._mean.size != value.size:
+            self._n = -1
+            return
+        # Welford 1962: sums of squares would cancel where the mean is large.
+        self._n += 1
+        before = value - self._mean
+        self._mean += before / self._n
+        self._power += before * (value - self._mean)
+
+    def total(self) -> float | None:
+        """Sum over elements and samples of squared distances from the mean; ``None``: not told."""
+        return float(self._power.sum()) if self._n > 1 else None
 
 
 def coarse(value: Any) -> set[str]:

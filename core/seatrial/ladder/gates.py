@@ -34,6 +34,10 @@ from .records import (
 #: apart, BF16 25 to 48, INT8 10 to 32, INT8 weights with 16-bit activations 18 to 40.
 EQUAL_DB = 80.0
 
+#: An output that no metric reads must follow this share of the reference's variance. INT8 on the
+#: models above follows 90 % or more (10 dB); noise of half the signal's power is no answer.
+FOLLOWS = 0.5
+
 
 @record
 class Graded:
@@ -131,7 +135,27 @@ def _judged(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -
     limit = sla.device_drop if step.against == ONNX_INT8 else sla.max_drop
     if step.paired is None:
         return agreement_gate(step, sla.accept_agreement)
-    return drop_gate(step.paired, limit if limit is not None else 0.0, step, facts.unit)
+    drop = drop_gate(step.paired, limit if limit is not None else 0.0, step, facts.unit)
+    branch = _branches(step)
+    return branch if branch is not None and drop.gate in (PASS, branch.gate) else drop
+
+
+def _branches(step: Comparison) -> Gate | None:
+    """Output branches that the metric does not read: do they follow the float model at all?"""
+    known = [o for o in step.outputs if o.output in step.unscored and o.explained is not None]
+    worst = min(known, key=lambda o: o.explained or 0.0, default=None)
+    if worst is None or worst.explained is None or worst.explained >= FOLLOWS:
+        return None
+    share = max(0.0, worst.explained)
+    text = (
+        f"output {worst.output!r}, which the metric does not read, follows {share:.0%} of what "
+        f"varies in {step.against}"
+    )
+    if worst.explained <= 0:
+        text += ": its mean would do as well"
+        return Gate(gate=FAIL, code="ladder.branch", reason=text)
+    text += f"; less than {FOLLOWS:.0%} shows too little of that branch"
+    return Gate(gate=UNPROVEN, code="ladder.branch", reason=text)
 
 
 def equal(outputs: Sequence[OutputDifference]) -> bool:

@@ -110,6 +110,9 @@ class OutputDifference:
         worst: index of the sample with the smallest cosine, or -1.
         coarse: ``BF16`` or ``FP16`` when every number of the candidate is one of that type's,
             and the reference's are not: a lower precision made them, whatever was said.
+        explained: share of the reference's variance over the samples that the candidate follows
+            (coefficient of determination, at most 1); 0 or less: its mean would do as well.
+            ``None``: nothing varies, shapes do, or the output is too large to tell.
     """
 
     output: str
@@ -123,6 +126,7 @@ class OutputDifference:
     misshapen: int
     worst: int
     coarse: str = ""
+    explained: float | None = None
 
 
 @record
@@ -183,6 +187,7 @@ class Comparison:
         unmatched: outputs that only one of the two has.
         vanished: classes that the reference recognises and the candidate no longer does.
         worst_classes: those that lost most, at most five.
+        unscored: outputs of the candidate that the metric does not read.
     """
 
     rung: str
@@ -197,6 +202,7 @@ class Comparison:
     unmatched: tuple[str, ...] = ()
     vanished: tuple[ClassDrop, ...] = ()
     worst_classes: tuple[ClassDrop, ...] = ()
+    unscored: tuple[str, ...] = ()
 
 
 @record

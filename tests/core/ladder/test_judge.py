@@ -354,6 +354,59 @@ def test_each_output_branch_is_compared_and_a_lost_one_fails(
     assert rows(bench.judge(test, stuck))["onnx-int8", "onnx-fp32"].code == "ladder.constant"
 
 
+@pytest.mark.parametrize(
+    ("change", "gate", "code"),
+    [
+        (lambda x, rng: x + 0.1 * rng.normal(size=x.shape), "pass", "accuracy.drop"),
+        (lambda x, rng: rng.permutation(x), "fail", "ladder.branch"),
+        (lambda x, rng: x.mean(0) + 0.01 * rng.normal(size=x.shape), "fail", "ladder.branch"),
+        (lambda x, rng: x + 0.9 * rng.normal(size=x.shape), "not proven", "ladder.branch"),
+    ],
+    ids=["a little noise", "other samples", "its mean", "much noise"],
+)
+def test_a_branch_that_no_metric_reads_must_follow_the_float_model(
+    bench: Any, logits: Make, rows: Any, change: Any, gate: str, code: str
+) -> None:
+    values, labels = logits(n=1500)
+    rng = np.random.default_rng(1)
+    # A large mean makes any cosine look good.
+    boxes = (100 + rng.normal(size=(1500, 6))).astype(np.float32)
+    other = change(boxes, rng).astype(np.float32)
+    test = bench.test_set(labels.tolist(), 1500)
+    rungs = [
+        lr.Rung(rung=lr.ONNX_FP32, outputs=bench.store({"y": values, "boxes": boxes})),
+        lr.Rung(
+            rung=lr.ONNX_INT8,
+            outputs=bench.store({"y": noisy(values, 0.1), "boxes": other}),
+            source="qdq:a",
+        ),
+    ]
+    result = bench.judge(test, rungs)
+    graded = rows(result)["onnx-int8", "onnx-fp32"]
+    assert (graded.row["gate"], graded.code) == (gate, code), graded.row["reason"]
+    told = {o.output: o for o in result.comparisons[0].outputs}
+    assert told["boxes"].cosine_mean > 0.99
+    assert result.comparisons[0].unscored == ("boxes",)
+
+
+def test_numbers_of_a_lower_precision_are_told(bench: Any, logits: Make) -> None:
+    values, labels = logits()
+    bits = values.view(np.uint32) & np.uint32(0xFFFF0000)
+    test = bench.test_set(labels.tolist(), 400)
+    for got, kind in (
+        (bits.view(np.float32), "BF16"),
+        (values.astype(np.float16).astype(np.float32), "FP16"),
+        (noisy(values, 1e-3), ""),
+    ):
+        rungs = ladder(bench, values, got)
+        (step,) = bench.judge(test, rungs).comparisons
+        assert step.outputs[0].coarse == kind
+    # Integers are numbers of every precision: nothing is given away where the reference has them.
+    whole = np.rint(values)
+    (step,) = bench.judge(test, ladder(bench, whole, np.roll(whole, 1, 0))).comparisons
+    assert step.outputs[0].coarse == ""
+
+
 def test_cosine_survives_huge_and_zero_outputs(bench: Any, rows: Any) -> None:
     values = np.full((12, 4), 1e30, np.float32) * np.arange(1, 13)[:, None]
     values[0] = 0
