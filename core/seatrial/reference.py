@@ -97,7 +97,8 @@ def load(request: LoadRequest, job: Job) -> ReferenceSession:
     """Load an ONNX model, float or with Q/DQ pairs.
 
     Args:
-        request: ``options["optimize"]`` is one of :data:`OPTIMIZE`.
+        request: ``options["optimize"]`` is one of :data:`OPTIMIZE`;
+            ``options["denormals_as_zero"]`` flushes them.
         job: resolves the model.
 
     Raises:
@@ -116,6 +117,7 @@ def load(request: LoadRequest, job: Job) -> ReferenceSession:
         folder=path.parent,
         optimize=str(optimize),
         threads=request.threads,
+        denormals_as_zero=bool(request.options.get("denormals_as_zero", False)),
         profile=job.scratch / "reference" if request.profile else None,
     )
 
@@ -128,6 +130,7 @@ def open_model(
     threads: int = 0,
     profile: Path | None = None,
     in_order: bool = False,
+    denormals_as_zero: bool = False,
 ) -> ReferenceSession:
     """Open a model file, or a serialised model whose external data lies in ``folder``.
 
@@ -138,10 +141,13 @@ def open_model(
         threads: of one inference; 0: the runtime's own choice.
         profile: path prefix of a profile to collect.
         in_order: execute nodes in the order in which the graph lists them.
+        denormals_as_zero: numbers next to zero are zero, as on many devices.
     """
     import onnxruntime as ort
 
     options = _options(optimize, threads)
+    if denormals_as_zero:
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
     if in_order:
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         _lean_arena()

@@ -27,6 +27,8 @@ from .records import (
     Comparison,
     JudgeRequest,
     JudgeResult,
+    NoiseFacts,
+    NoiseRun,
     Refusal,
     Rung,
     base_of,
@@ -63,15 +65,19 @@ def _judge(request: JudgeRequest, job: Job) -> JudgeResult:
         own = match(outputs, names)[0]
         sweeps.append(Sweep(rung, outputs, task, labels, names=own, groups=test.groups))
     noise = [_noise(sweep, job, test, task) for sweep in sweeps]
+    floors = [_least(facts, test.count) for facts in noise]
     judged = _Judged(request, task, test, labels)
     comparisons = [
-        judged.compare(sweep, sweeps[other], (noise[i], noise[other]))
+        judged.compare(sweep, sweeps[other], (floors[i], floors[other]))
         for i, sweep in enumerate(sweeps)
         for other in _bases(sweep.rung, request.rungs)
     ]
     groups = len(set(test.groups))
     return JudgeResult(
-        rungs=tuple(sweep.facts() for sweep in sweeps),
+        rungs=tuple(
+            dataclasses.replace(sweep.facts(), noise=facts)
+            for sweep, facts in zip(sweeps, noise, strict=True)
+        ),
         comparisons=tuple(comparisons),
         n=test.count,
         labelled=labels is not None,
@@ -149,17 +155,41 @@ def _reference(sweeps: Sequence[Sweep]) -> Sweep | None:
     return by_name.get(ONNX_FP32) or by_name.get(PYTORCH)
 
 
-def _noise(sweep: Sweep, job: Job, test: Samples, task: Task) -> int:
-    """Samples of the same class in the worst further run of the same artefact; -1: none made."""
-    if not sweep.predicts:
-        return -1
-    least = -1
-    for ref in sweep.rung.noise:
-        outputs = _outputs(sweep.rung, job.path(ref), test)
-        again = Sweep(sweep.rung, outputs, task, None, names=sweep.names)
-        same = _agreed(sweep, again)
-        least = same if least < 0 else min(least, same)
-    return least
+def _noise(sweep: Sweep, job: Job, test: Samples, task: Task) -> tuple[NoiseFacts, ...]:
+    """How far further runs of the same artefact are from the rung itself."""
+    found = []
+    for run in sweep.rung.noise:
+        if run.indices:
+            outputs = Samples(job.path(run.outputs))
+        else:
+            outputs = _outputs(sweep.rung, job.path(run.outputs), test)
+        found.append(_floor(sweep, run, outputs, task))
+    return tuple(found)
+
+
+def _floor(sweep: Sweep, run: NoiseRun, outputs: Samples, task: Task) -> NoiseFacts:
+    indices = run.indices or tuple(range(outputs.count))
+    again = Sweep(sweep.rung, outputs, task, None, names=sweep.names)
+    apart = [difference(outputs, n, sweep.samples, n, indices) for n in outputs.names]
+    worst = [o.sqnr_db for o in apart if o.floating and not o.identical]
+    agreed = -1
+    if sweep.predicts and again.predicts:
+        pairs = zip(again.classes, (sweep.classes[i] for i in indices), strict=True)
+        agreed = sum(a == b and a >= 0 for a, b in pairs)
+    return NoiseFacts(
+        what=run.what,
+        n=outputs.count,
+        agreed=agreed,
+        # A difference without a ratio (no signal, or beyond all bounds) is no floor to stand on.
+        sqnr_db=min((0.0 if x is None else x for x in worst), default=None),
+        identical=all(o.identical for o in apart),
+    )
+
+
+def _least(facts: Sequence[NoiseFacts], count: int) -> int:
+    """Samples of the same class in the worst run over all of them; -1: none was made."""
+    known = [f.agreed for f in facts if f.n == count and f.agreed >= 0]
+    return min(known, default=-1)
 
 
 def _agreed(first: Sweep, second: Sweep) -> int:

@@ -33,11 +33,16 @@ def match(candidate: Samples, reference: Sequence[str]) -> tuple[dict[str, str],
     return {n: n for n in shared}, tuple(alone)
 
 
-def difference(candidate: Samples, name: str, reference: Samples, other: str) -> OutputDifference:
-    """Compare one output over all samples; one sample is in memory at a time."""
+def difference(
+    candidate: Samples, name: str, reference: Samples, other: str, indices: Sequence[int] = ()
+) -> OutputDifference:
+    """Compare one output over all samples; one sample is in memory at a time.
+
+    ``indices``: which samples of the reference the candidate's are; empty: the same ones.
+    """
     tally = _Tally()
     for i in range(candidate.count):
-        tally.add(i, candidate.one(name, i), reference.one(other, i))
+        tally.add(i, candidate.one(name, i), reference.one(other, indices[i] if indices else i))
     return tally.result(name)
 
 

@@ -34,6 +34,9 @@ from .records import (
 #: apart, BF16 25 to 48, INT8 10 to 32, INT8 weights with 16-bit activations 18 to 40.
 EQUAL_DB = 80.0
 
+#: A measured floor counts down to here (a lower precision is below it) and within this margin.
+FLOOR_DB, FLOOR_MARGIN_DB = 60.0, 6.0
+
 #: An output that no metric reads must follow this share of the reference's variance. INT8 on the
 #: models above follows 90 % or more (10 dB); noise of half the signal's power is no answer.
 FOLLOWS = 0.5
@@ -124,7 +127,7 @@ def _step(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -> 
 def _judged(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -> Gate:
     """The gate of a step whose numbers are sound."""
     if step.rung in (ONNX_FP32, DEVICE_FLOAT):
-        gate = _float_step(step, facts)
+        gate = _float_step(step, facts, result)
     elif step.against == ONNX_FP32 and equal(step.outputs):
         text = "its outputs are those of the float model: what ran is not INT8"
         gate = Gate(gate=FAIL, code="ladder.not-int8", reason=text)
@@ -168,7 +171,7 @@ def _same(output: OutputDifference) -> bool:
     return output.identical or (output.sqnr_db is not None and output.sqnr_db >= EQUAL_DB)
 
 
-def _float_step(step: Comparison, facts: RungFacts) -> Gate | None:
+def _float_step(step: Comparison, facts: RungFacts, result: JudgeResult) -> Gate | None:
     """Float against float: equal within rounding, or judged by the drop if a precision is lower."""
     beyond = _beyond(step, ())
     if beyond and (step.against == PYTORCH or facts.precision in ("", "FP32")):
@@ -179,6 +182,8 @@ def _float_step(step: Comparison, facts: RungFacts) -> Gate | None:
         return Gate(gate=PASS, code="ladder.equal", reason=text)
     if step.against != PYTORCH and facts.precision != "FP32":
         return None
+    if (floor := _within_floor(step, result)) is not None:
+        return floor
     worst = min((o for o in step.outputs if not _same(o)), key=lambda o: o.sqnr_db or 0.0)
     size = "has no signal to compare" if worst.sqnr_db is None else f"{worst.sqnr_db:.0f} dB"
     text = (
@@ -186,6 +191,23 @@ def _float_step(step: Comparison, facts: RungFacts) -> Gate | None:
         f"reach {EQUAL_DB:.0f} dB or more): it is another computation, or a lower precision ran"
     )
     return Gate(gate=FAIL, code="ladder.not-equal", reason=text)
+
+
+def _within_floor(step: Comparison, result: JudgeResult) -> Gate | None:
+    """A net so sensitive that its own reference moves as much in ways that must not matter."""
+    base = _facts(result, step.against)
+    known = [f for f in (base.noise if base else ()) if f.sqnr_db is not None]
+    loudest = min(known, key=lambda f: f.sqnr_db or 0.0, default=None)
+    if loudest is None or loudest.sqnr_db is None or loudest.sqnr_db < FLOOR_DB:
+        return None
+    apart = [o.sqnr_db or 0.0 for o in step.outputs if o.floating and not o.identical]
+    if not apart or min(apart) < loudest.sqnr_db - FLOOR_MARGIN_DB:
+        return None
+    text = (
+        f"equal within the noise floor: {min(apart):.0f} dB from {step.against}, which itself "
+        f"moves to {loudest.sqnr_db:.0f} dB with {loudest.what}"
+    )
+    return Gate(gate=PASS, code="ladder.equal", reason=text)
 
 
 def _int8_equality(step: Comparison, result: JudgeResult) -> Gate | None:

@@ -30,6 +30,39 @@ def base_of(rung: str, source: str | None) -> tuple[str, ...]:
 
 
 @record
+class NoiseRun:
+    """A further run of the artefact of a rung, in a way that must not matter.
+
+    Attributes:
+        what: the way, in words (``1 thread``).
+        outputs: its output store.
+        indices: the samples that it ran; empty: all.
+    """
+
+    what: str
+    outputs: Ref
+    indices: tuple[int, ...] = ()
+
+
+@record
+class NoiseFacts:
+    """How far such a run is from the rung itself: the noise floor.
+
+    Attributes:
+        n: samples compared.
+        agreed: samples that get the same class; -1: no class scores.
+        sqnr_db: signal over difference of the worst float output; ``None``: no difference.
+        identical: every element of every output is equal.
+    """
+
+    what: str
+    n: int
+    agreed: int
+    sqnr_db: float | None
+    identical: bool
+
+
+@record
 class Rung:
     """One run of one artefact over the whole test set.
 
@@ -41,7 +74,7 @@ class Rung:
         precision: what really ran, as far as is known (``FP32``, ``BF16``, ``INT8``).
         ran_on: what executed it, in words, for the report.
         artifact: digest of what was executed, likewise.
-        noise: output stores of further runs of the same artefact (again, other thread counts):
+        noise: further runs of the same artefact (again, other thread counts, optimisation off):
             how much they differ from ``outputs`` is the noise floor of this rung.
     """
 
@@ -52,7 +85,7 @@ class Rung:
     precision: str = ""
     ran_on: str = ""
     artifact: str = ""
-    noise: tuple[Ref, ...] = ()
+    noise: tuple[NoiseRun, ...] = ()
 
 
 @record
@@ -154,6 +187,7 @@ class RungFacts:
         classes_given: how many different classes it predicted; 0: no class scores.
         bad_scores: samples whose score is not a finite number.
         right: which samples are right, see :mod:`seatrial.ladder.bits`; empty: no such thing.
+        noise: the noise floor, run by run.
     """
 
     rung: str
@@ -172,6 +206,7 @@ class RungFacts:
     classes_given: int
     bad_scores: int
     right: tuple[str, ...] = ()
+    noise: tuple[NoiseFacts, ...] = ()
 
 
 @record

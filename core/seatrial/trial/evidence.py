@@ -211,13 +211,20 @@ def _kin(
 
 
 def _noise(judged: lr.JudgeResult | None) -> dict[str, Any]:
-    """The measured noise floor: percent of samples that keep their class when run again."""
-    steps = judged.comparisons if judged is not None else ()
-    return {
-        f"{c.rung} {c.target or 'reference'} against {c.against}": 100.0 * c.noise_agreed / c.n
-        for c in steps
-        if c.noise_agreed >= 0
-    }
+    """The noise floor: each rung against itself, run again in ways that must not matter.
+
+    Per way the percent of samples that keep their class, and signal over difference in dB.
+    """
+    found: dict[str, Any] = {}
+    for rung in judged.rungs if judged is not None else ():
+        source = f" ({rung.source})" if rung.source and rung.target is None else ""
+        for floor in rung.noise:
+            name = f"{rung.rung}{source} {rung.target or 'reference'}, {floor.what}"
+            if floor.agreed >= 0:
+                found[name] = 100.0 * floor.agreed / floor.n
+            told = "identical" if floor.identical else floor.sqnr_db
+            found[f"{name}, dB"] = told
+    return found
 
 
 def _timed(found: Evidence, state: TargetState) -> tuple[Any, ...]:
@@ -249,7 +256,7 @@ def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         what = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"
         text = f"the audit of the calibration set has {what}: {red[0].text}"
         remarks.append(rows.reason(f"calibration.{red[0].code}", text, level="warning"))
-    remarks += _from_memory(trial)
+    remarks += _from_memory(trial) + _unsteady(found.judged)
     if found.quick:
         text = "quick run: fewer samples, fewer candidates, shorter rounds"
         remarks.append(rows.reason("run.quick", text, level="info"))
@@ -257,6 +264,21 @@ def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         text = "the ranges are the model's own; nobody showed the calibration data"
         remarks.append(rows.reason("calibration.none", text, level="info"))
     return remarks
+
+
+def _unsteady(judged: lr.JudgeResult | None) -> list[rows.Row]:
+    """Rungs that answer otherwise when they are run again in a way that must not matter."""
+    told = []
+    for rung in judged.rungs if judged is not None else ():
+        for floor in rung.noise:
+            if 0 <= floor.agreed < floor.n:
+                text = (
+                    f"{rung.rung}, {floor.what}: {floor.n - floor.agreed} of {floor.n} samples get "
+                    "another class; no step can be told apart by less"
+                )
+                target = rung.target
+                told.append(rows.reason("ladder.floor", text, target=target, level="warning"))
+    return told
 
 
 def _from_memory(trial: Trial) -> list[rows.Row]:

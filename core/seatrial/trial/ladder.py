@@ -6,10 +6,11 @@ The test set is opened here and not before: by now every choice is frozen.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
 from seatrial.ladder import records as lr
+from seatrial.samples import Samples
 from seatrial.tasks.base import TaskSpec
 from seatrial.trial import build
 from seatrial.trial.build import Piece
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 REFERENCE = "seatrial.reference:load"
 #: What a reference run is called in the report.
 REFERENCE_NAME = "reference (CPU, FP32)"
-#: A rung is run again for the noise floor only if one pass over the test set took less, seconds.
-NOISE_PASS_S = 60.0
+#: Samples on which a rung is run again in ways that change no class counts but show a floor.
+NOISE_SAMPLES = 64
 
 #: Pieces that are rungs; another layout of the same artefact was proven equal by itself.
 RUNG_PIECES = ("fp32", "native", "int8")
@@ -39,6 +40,7 @@ def reference_outputs(
     optimize: str = "all",
     threads: int = 0,
     taps: tuple[str, ...] = (),
+    denormals_as_zero: bool = False,
     remember: bool = False,
 ) -> r.Ref | r.Fault:
     """Outputs of a model on the reference over samples.
@@ -51,6 +53,7 @@ def reference_outputs(
         optimize: ``none`` takes Q and DQ literally.
         threads: of one inference; 0: the runtime's choice.
         taps: inner tensors to give as well.
+        denormals_as_zero: numbers next to zero are zero, as on many devices.
         remember: they choose something, and may come from an earlier run.
     """
     request = r.LoadRequest(
@@ -59,7 +62,7 @@ def reference_outputs(
         target="reference",
         threads=threads,
         taps=taps,
-        options={"optimize": optimize},
+        options={"optimize": optimize, "denormals_as_zero": denormals_as_zero},
     )
     outcome = trial.runner.outputs(
         REFERENCE,
@@ -130,17 +133,14 @@ def _reference_rungs(
         if isinstance(outputs, r.Fault):
             faults.append(outputs)
             continue
-        again = []
-        if noise and rung == lr.ONNX_FP32:
-            repeat = reference_outputs(trial, model, test, optimize=optimize, threads=1)
-            again = [] if isinstance(repeat, r.Fault) else [repeat]
+        again = _reference_noise(trial, model, test, optimize) if noise else ()
         found.append(
             lr.Rung(
                 rung=rung,
                 outputs=outputs,
                 source=source,
                 precision=precision,
-                noise=tuple(again),
+                noise=again,
                 ran_on=REFERENCE_NAME + ("" if optimize == "all" else ", Q/DQ taken literally"),
                 artifact=model.sha256,
             )
@@ -155,10 +155,7 @@ def _device_rung(
     outputs = build.run_once(trial, state, piece, test, decisive=ships)
     if outputs is None:
         return None
-    again: tuple[r.Ref, ...] = ()
-    if noise and name == "int8":
-        repeat = build.run_once(trial, state, piece, test, threads=1)
-        again = (repeat,) if repeat is not None else ()
+    again = _device_noise(trial, state, name, piece, test) if noise else ()
     return lr.Rung(
         rung=lr.DEVICE_INT8 if name == "int8" else lr.DEVICE_FLOAT,
         outputs=outputs,
@@ -169,6 +166,58 @@ def _device_rung(
         ran_on=f"{state.target.title if state.target else state.id}, {piece.stated}",
         artifact=piece.ref.sha256,
     )
+
+
+def _few(trial: Trial, test: r.Ref) -> tuple[int, ...]:
+    """Evenly spaced samples for the floor, whole batches of them."""
+    count = Samples(trial.workspace.path(test)).count
+    size = min(count, NOISE_SAMPLES)
+    size -= size % trial.batch
+    return tuple(k * count // size for k in range(size)) if size else ()
+
+
+def _reference_noise(
+    trial: Trial, model: r.Ref, test: r.Ref, optimize: str
+) -> tuple[lr.NoiseRun, ...]:
+    """The reference again: one thread over all samples, the rest over a few.
+
+    The literal Q/DQ model has optimisation off by definition, so there it is not turned off again.
+    """
+    few = _few(trial, test)
+    ways: list[tuple[str, tuple[int, ...] | None, dict[str, Any]]] = [
+        ("1 thread", None if optimize == "all" else few, {"threads": 1}),
+        ("a second run", few, {}),
+        ("denormals as zero", few, {"denormals_as_zero": True}),
+    ]
+    if optimize == "all":
+        ways.append(("optimisation off", few, {"optimize": "none"}))
+    found = []
+    for what, indices, how in ways:
+        if indices == ():
+            continue
+        outputs = reference_outputs(trial, model, test, indices, **{"optimize": optimize, **how})
+        if isinstance(outputs, r.Ref):
+            found.append(lr.NoiseRun(what=what, outputs=outputs, indices=indices or ()))
+    return tuple(found)
+
+
+def _device_noise(
+    trial: Trial, state: TargetState, name: str, piece: Piece, test: r.Ref
+) -> tuple[lr.NoiseRun, ...]:
+    """An artefact again on its target: INT8 with one thread over all samples, else over a few."""
+    few = _few(trial, test)
+    found = []
+    for what, indices, threads in (
+        ("1 thread", None if name == "int8" else few, 1),
+        ("a second run", few, None),
+    ):
+        if indices == ():
+            continue
+        outcome = trial.outputs(state, piece, test, indices, threads=threads)
+        # A target that refuses a thread count has no such floor; that is no fault of its answers.
+        if outcome.result is not None:
+            found.append(lr.NoiseRun(what=what, outputs=outcome.result, indices=indices or ()))
+    return tuple(found)
 
 
 def judge(
@@ -183,7 +232,11 @@ def judge(
         device_drop=sla.device_drop or 0.0,
         seed=trial.seed,
     )
-    refs = [test, *(rung.outputs for rung in found), *(n for rung in found for n in rung.noise)]
+    refs = [
+        test,
+        *(rung.outputs for rung in found),
+        *(n.outputs for rung in found for n in rung.noise),
+    ]
     outcome = trial.runner.task(
         "seatrial.ladder.child:judge",
         request,

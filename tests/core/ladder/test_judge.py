@@ -283,8 +283,59 @@ def test_the_measured_noise_floor_counts(bench: Any, logits: Make, rows: Any) ->
         result = bench.judge(bench.test_set(labels.tolist(), 1000), rungs)
         return rows(result)["device-float", "onnx-fp32"].code
 
-    assert gate((bench.store({"y": values}),)) == "ladder.noise"
-    assert gate((bench.store({"y": again}),)) == "accuracy.drop"
+    def floor(y: Any) -> tuple[Any, ...]:
+        return (lr.NoiseRun(what="1 thread", outputs=bench.store({"y": y})),)
+
+    assert gate(floor(values)) == "ladder.noise"
+    assert gate(floor(again)) == "accuracy.drop"
+
+
+@pytest.mark.parametrize(
+    ("own", "device", "code"),
+    [
+        (None, 3e-4, "ladder.not-equal"),  # nothing excuses it
+        (3e-4, 3e-4, "ladder.equal"),  # the reference itself moves as much
+        (3e-4, 3e-2, "ladder.not-equal"),  # far more than that
+        (3e-1, 3e-1, "ladder.not-equal"),  # a floor like BF16 is no floor
+    ],
+)
+def test_float_may_differ_by_the_floor_of_a_sensitive_net(
+    bench: Any, logits: Make, rows: Any, own: float | None, device: float, code: str
+) -> None:
+    values, labels = logits(200)
+    few = tuple(range(0, 200, 4))
+    noise = ()
+    if own is not None:
+        outputs = bench.store({"y": noisy(values, own, seed=1)[list(few)]})
+        noise = (lr.NoiseRun(what="optimisation off", outputs=outputs, indices=few),)
+    rungs = [
+        lr.Rung(rung=lr.ONNX_FP32, outputs=bench.store({"y": values}), noise=noise),
+        lr.Rung(
+            rung=lr.DEVICE_FLOAT,
+            outputs=bench.store({"y": noisy(values, device, seed=2)}),
+            target="a:b",
+            precision="FP32",
+        ),
+    ]
+    result = bench.judge(bench.test_set(labels.tolist(), 200), rungs)
+    found = rows(result)["device-float", "onnx-fp32"]
+    assert found.code == code, found.row["reason"]
+    if own is not None:
+        (told,) = result.rungs[0].noise
+        assert (told.what, told.n, told.identical) == ("optimisation off", 50, False)
+        assert told.sqnr_db == pytest.approx(20 * np.log10(values.std() / own), abs=3)
+        assert "optimisation off" in found.row["reason"] or code != "ladder.equal"
+
+
+def test_a_floor_of_a_few_samples_is_no_share_of_all(bench: Any, logits: Make) -> None:
+    values, labels = logits(100)
+    store = bench.store({"y": values[:10]})
+    noise = (lr.NoiseRun(what="again", outputs=store, indices=tuple(range(10))),)
+    rungs = ladder(bench, values, values)
+    rungs[0] = lr.Rung(rung=lr.ONNX_FP32, outputs=rungs[0].outputs, noise=noise)
+    result = bench.judge(bench.test_set(labels.tolist(), 100), rungs)
+    assert result.comparisons[0].noise_agreed == -1
+    assert result.rungs[0].noise[0].agreed == 10 and result.rungs[0].noise[0].identical
 
 
 def test_native_int8_is_judged_against_the_float_model_only(

@@ -1,5 +1,7 @@
 """The reference session on small models, run for real."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +146,38 @@ def test_plain_stacks_sequences_and_refuses_ragged_ones() -> None:
         plain([np.ones(2), np.ones(3)])
     with pytest.raises(ValueError, match="empty"):
         plain(None)
+
+
+def test_numbers_next_to_zero_are_zero_if_asked(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["x", "tiny"], ["t"]),
+            helper.make_node("Mul", ["t", "huge"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [
+            numpy_helper.from_array(np.float32(1e-30), "tiny"),
+            numpy_helper.from_array(np.float32(1e30), "huge"),
+        ],
+    )
+    folder = tmp_path / "model"
+    folder.mkdir()
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "m.onnx")
+    code = """
+import sys
+import numpy as np
+from pathlib import Path
+from seatrial.reference import open_model
+
+made = open_model(Path(sys.argv[1]), optimize="none", denormals_as_zero=sys.argv[2] == "True")
+print(made.run({"x": np.full((1, 3), 1e-10, np.float32)})["y"][0, 0])
+"""
+    # A process of its own each: the runtime lets the first session of a process choose.
+    found = {}
+    for flush in (False, True):
+        words = [sys.executable, "-c", code, str(folder / "m.onnx"), str(flush)]
+        found[flush] = float(subprocess.run(words, check=True, capture_output=True).stdout)
+    assert found[False] == pytest.approx(1e-10, rel=0.05) and found[True] == 0.0
