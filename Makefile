@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # pytest-xdist: one worker per core, but never so many that latency rounds starve.
 WORKERS ?= 2
 
-.PHONY: demo test test-long zoo kit bindings lint type bench docs format clean
+.PHONY: demo test test-long zoo kit bindings vendors lint type bench docs format clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,44 @@ bindings: $(STAMP)
 		$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: \
 			-d $(VENV)/tensorrt-wheels $$wheel || exit; done
 	$(BIN)/python -m pytest tests/backends/tensorrt/test_trt_bindings.py
+
+# The vendors' packages under plugins/ with their toolchains: about 8 GB below .vendors/, and about
+# 15 minutes for the kits. Each environment can be made and tested alone: make vendor-tvm.
+VENDORS ?= tvm litert rknn
+PYTHON312 ?= python3.12
+HOST := .vendors/tvm/bin/python
+
+vendors: $(VENDORS:%=vendor-%)
+
+# TVM runs in process; this environment is also the host of the other kits.
+.vendors/tvm/.installed: pyproject.toml constraints.txt plugins/*/pyproject.toml
+	$(PYTHON) -m venv .vendors/tvm
+	$(HOST) -m pip install --quiet -c constraints.txt -e '.[testing]' -e plugins/seatrial-tvm
+	$(HOST) -m pip install --quiet --no-deps -e plugins/seatrial-litert -e plugins/seatrial-rknn
+	touch $@
+
+# onnx2tf pins an older interpreter of LiteRT than its quantizer wants: the quantizer's is taken.
+.vendors/litert/.installed: plugins/seatrial-litert/pyproject.toml
+	$(PYTHON312) -m venv .vendors/litert
+	.vendors/litert/bin/python -m pip install --quiet onnx2tf==2.6.9 pluggy
+	.vendors/litert/bin/python -m pip install --quiet litert-quantizer==0.11.0
+	touch $@
+
+.vendors/rknn/.installed: plugins/seatrial-rknn/pyproject.toml
+	$(PYTHON) -m venv .vendors/rknn
+	.vendors/rknn/bin/python -m pip install --quiet rknn-toolkit2==2.5.0 'setuptools<81' pluggy
+	touch $@
+
+vendor-tvm: .vendors/tvm/.installed
+	cd plugins/seatrial-tvm && $(CURDIR)/$(HOST) -m pytest -p no:cacheprovider
+
+vendor-litert: .vendors/tvm/.installed .vendors/litert/.installed
+	cd plugins/seatrial-litert && SEATRIAL_LITERT_PYTHON=$(CURDIR)/.vendors/litert/bin/python \
+		$(CURDIR)/$(HOST) -m pytest -p no:cacheprovider
+
+vendor-rknn: .vendors/tvm/.installed .vendors/rknn/.installed
+	cd plugins/seatrial-rknn && SEATRIAL_RKNN_PYTHON=$(CURDIR)/.vendors/rknn/bin/python \
+		$(CURDIR)/$(HOST) -m pytest -p no:cacheprovider
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

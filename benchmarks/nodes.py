@@ -1,11 +1,12 @@
 """Does ``check`` say what the runtime says when it is called directly?
 
 All of ONNX's node tests go two ways: through the hooks, as ``seatrial check`` does (compile-check,
-load, run once), and through a few lines against the runtime's own Python API. Printed are the rate
-of agreement, every disagreement, and how often the static table was wrong where a compiler could
-tell. Both ways run in children; a death costs one case.
+load, run once), and through a few lines against the runtime's own Python API (``direct.py``).
+Printed are the rate of agreement, every disagreement, and how often the static table was wrong
+where a compiler could tell. Both ways run in children; a death costs one case. A backend whose
+toolchain ``make vendors`` put into an environment of its own runs there, both ways.
 
-    python benchmarks/nodes.py [BACKEND ...] [--limit N]
+    python benchmarks/nodes.py [BACKEND ...] [--part K/N] [--models FILE ...]
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,95 +24,30 @@ import numpy as np
 from seatrial.isolation import Answer, Limits, Question
 from seatrial.results import Claim, Ref, Verdict
 from seatrial.testing.bed import Bed
-from seatrial.testing.cases import Case, Shelf, shelf
+from seatrial.testing.cases import Case, Shelf, shelf, write_index
 from seatrial.testing.judge import RIGHT, Tolerance, judge
 
 CHUNK = 200
+ROOT = Path(__file__).parents[1]
+DIRECT = Path(__file__).with_name("direct.py")
+BACKENDS = ("onnxruntime", "openvino")
+#: They take static shapes only, so both ways are given them.
+STATIC = ("litert", "rknn")
 ACCEPTED = (Verdict.SUPPORTED, Verdict.PARTIAL)
 
 
-# --- the runtimes, called directly ---------------------------------------------------------------
+# --- the runtime, called directly -----------------------------------------------------------------
 
 
-def onnxruntime(path: Path, feeds: dict | None) -> Iterator[dict | None]:
-    """What a user of the runtime would type."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    yield None
-    names = [o.name for o in session.get_outputs()]
-    yield dict(zip(names, session.run(names, feeds), strict=True))
-
-
-def openvino(path: Path, feeds: dict | None) -> Iterator[dict | None]:
-    """FP32 pinned, as everywhere; bf16 would be another number and no disagreement."""
-    import openvino as ov
-
-    core = ov.Core()
-    model = core.read_model(path)
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    yield None
-    # Inputs that no node needs are gone, and one that is passed through has the output's name.
-    ports = {k: [n for n in p.get_names() if n in feeds] for k, p in enumerate(compiled.inputs)}
-    left = [n for n in feeds if [n] not in ports.values()]
-    results = compiled({k: feeds[n[0] if n else left[0]] for k, n in ports.items()})
-    yield {str(k): v for k, v in enumerate(results.values())}
-
-
-DIRECT = {"onnxruntime": onnxruntime, "openvino": openvino}
-
-
-def direct_child(backend: str, names: list[str], out: Path) -> None:
-    """Ask the runtime for each case and append a line before and after it."""
-    stored = shelf("nodes")
-    with (out / "lines").open("a") as lines:
-
-        def put(**fields: object) -> None:
-            lines.write(json.dumps(fields) + "\n")
-            lines.flush()
-
-        for name in names:
-            put(id=name, event="begin")
-            put(id=name, event="end", **direct_one(backend, stored, stored.cases[name], out))
-
-
-def direct_one(backend: str, stored: Shelf, case: Case, out: Path) -> dict:
-    """Whether the runtime takes a model, and what it computes."""
-    folder = stored.root / case.folder
-    feeds = None
-    if case.runnable:
-        with np.load(folder / "data.npz") as data:
-            feeds = {n: data[str(case.tensors.index(n))] for n in case.inputs}
-    steps = DIRECT[backend](folder / "model.onnx", feeds)
-    try:
-        next(steps)
-    except Exception as error:  # noqa: BLE001 - whatever a runtime raises is its no
-        return {"accepted": False, "why": " ".join(str(error).split())[:300]}
-    if feeds is None:
-        return {"accepted": True}
-    try:
-        outputs = next(steps)
-    except Exception as error:  # noqa: BLE001
-        return {"accepted": True, "ran": False, "why": " ".join(str(error).split())[:300]}
-    try:
-        arrays = {str(k): np.array(v) for k, v in enumerate(outputs.values())}
-        np.savez(out / f"{case.folder}.npz", **arrays)
-    except ValueError:
-        return {"accepted": True}
-    return {"accepted": True, "ran": True}
-
-
-def direct(backend: str, names: list[str], out: Path) -> dict[str, dict]:
+def direct(backend: str, python: str, shelf_: Shelf, names: list[str], out: Path) -> dict:
     """Children until every case is answered; the case in flight is blamed for a death."""
     found: dict[str, dict] = {}
     while left := [n for n in names if n not in found]:
         (out / "lines").unlink(missing_ok=True)
-        command = [sys.executable, "-W", "ignore", __file__, "--direct", backend, str(out)]
-        done = subprocess.run(
-            command, input="\n".join(left), text=True, check=False, capture_output=True
-        )
+        jobs = [job_of(shelf_, shelf_.cases[n], static=backend in STATIC) for n in left]
+        (out / "jobs.json").write_text(json.dumps(jobs))
+        command = [python, "-W", "ignore", DIRECT, backend, out / "jobs.json", out]
+        done = subprocess.run(command, text=True, check=False, capture_output=True)
         begun = ""
         for line in (out / "lines").read_text().splitlines():
             said = json.loads(line)
@@ -124,6 +59,57 @@ def direct(backend: str, names: list[str], out: Path) -> dict[str, dict]:
         elif done.returncode:
             raise RuntimeError(done.stderr[-2000:])
     return found
+
+
+def job_of(shelf_: Shelf, case: Case, *, static: bool) -> dict:
+    """A case as ``direct.py`` takes it."""
+    folder = shelf_.root / case.folder
+    return {
+        "id": case.name,
+        "file": case.folder,
+        "model": str(folder / "model.onnx"),
+        "data": str(folder / "data.npz") if case.runnable else "",
+        "feeds": {n: str(case.tensors.index(n)) for n in case.inputs} if case.runnable else {},
+        "shapes": dict(case.shapes) if static and case.dynamic else {},
+    }
+
+
+# --- whole models ---------------------------------------------------------------------------------
+
+
+def whole_models(files: list[Path], root: Path) -> Shelf:
+    """Cases of whole models, fed with numbers of [0, 1) and with 1 for every free size."""
+    import onnx
+
+    rng = np.random.default_rng(0)
+    made = []
+    for file in files:
+        model = onnx.load(file)
+        constants = {t.name for t in model.graph.initializer}
+        inputs = [i for i in model.graph.input if i.name not in constants]
+        dims = {i.name: i.type.tensor_type.shape.dim for i in inputs}
+        shapes = {n: tuple(d.dim_value or 1 for d in v) for n, v in dims.items()}
+        kinds = {
+            i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type)
+            for i in inputs
+        }
+        case = Case(
+            name=f"models/{file.stem}",
+            ops=tuple(sorted({n.op_type for n in model.graph.node})),
+            dynamic=any(not d.dim_value for v in dims.values() for d in v),
+            shapes=shapes,
+            tensors=tuple(shapes),
+            inputs=tuple(shapes),
+            outputs=tuple(o.name for o in model.graph.output),
+        )
+        folder = root / case.folder
+        folder.mkdir(parents=True)
+        onnx.save(model, folder / "model.onnx")
+        values = [rng.random(s).astype(kinds[n]) for n, s in shapes.items()]
+        np.savez(folder / "data.npz", **{str(k): v for k, v in enumerate(values)})
+        made.append(case)
+    write_index(root, tuple(made))
+    return Shelf(root)
 
 
 # --- through the hooks ----------------------------------------------------------------------------
@@ -147,7 +133,7 @@ def hooks(bed: Bed, stored: Shelf, names: list[str]) -> dict[str, Answer]:
             for c in chunk
         ]
         limits = Limits(timeout_s=3600, soft_s=60, memory_mb=4096)
-        found |= bed.runner.batch(bed.plugin, questions, limits=limits)
+        found |= bed.runner.batch(bed.plugin, questions, limits=limits, env=bed.env)
         print(f"  {len(found)} of {len(names)}", file=sys.stderr, flush=True)
     return found
 
@@ -216,19 +202,27 @@ def static_table(answers: dict[str, Answer]) -> collections.Counter:
     return found
 
 
+def interpreter(backend: str) -> str:
+    """Where a backend's toolchain lives: an environment of its own that ``make vendors`` made."""
+    own = ROOT / ".vendors" / backend / "bin" / "python"
+    return str(own) if own.exists() else ""
+
+
 def report(backend: str, stored: Shelf, names: list[str], folder: Path) -> None:
     """Run both ways and print."""
+    python = interpreter(backend)
     out = folder / f"direct-{backend}"
     out.mkdir()
     bed = Bed(
         folder / backend,
         folder / "shared",
         backend=backend,
+        python=python,
         limits=Limits(timeout_s=60),
         tolerance=Tolerance(),
     )
     answers = hooks(bed, stored, names)
-    said = direct(backend, names, out)
+    said = direct(backend, python or sys.executable, stored, names, out)
     kinds = {n: kind_of(stored.cases[n], answers[n], said[n], out) for n in names}
     counts = collections.Counter(kind for kind, _ in kinds.values())
     agreed = sum(counts[k] for k in AGREED)
@@ -259,20 +253,25 @@ def truth(stored: Shelf, answers: dict[str, Answer], tolerance: Tolerance) -> No
             print(f"  {found.how.upper()} {name}: {found.text[:200]}")
 
 
+def part_of(names: list[str], text: str) -> list[str]:
+    """Every N-th case, the K-th of each: ``K/N``."""
+    which, _, parts = text.partition("/")
+    return names[int(which) - 1 :: int(parts)]
+
+
 def main() -> None:
     """Both ways for each backend."""
-    if sys.argv[1:2] == ["--direct"]:
-        direct_child(sys.argv[2], sys.stdin.read().split("\n"), Path(sys.argv[3]))
-        return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("backends", nargs="*", default=list(DIRECT), metavar="BACKEND")
-    parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("backends", nargs="*", default=list(BACKENDS), metavar="BACKEND")
+    parser.add_argument("--part", default="1/1", metavar="K/N", help="a part of the node tests")
+    parser.add_argument("--models", nargs="*", type=Path, metavar="FILE", help="whole models")
     args = parser.parse_args()
-    stored = shelf("nodes")
-    names = sorted(stored.cases)[: args.limit or None]
-    with tempfile.TemporaryDirectory(prefix="seatrial-nodes-") as folder:
+    with tempfile.TemporaryDirectory(prefix="seatrial-nodes-") as text:
+        folder = Path(text)
+        stored = whole_models(args.models, folder / "models") if args.models else shelf("nodes")
+        names = sorted(stored.cases) if args.models else part_of(sorted(stored.cases), args.part)
         for backend in args.backends:
-            report(backend, stored, names, Path(folder))
+            report(backend, stored, names, folder)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ class TestTvm(BackendSuite):
         "operators/LpNormalization": NO_CONVERTER,
         "operators/LSTM": NO_CONVERTER,
         "operators/GRU": NO_CONVERTER,
-        "operators/OneHot": notyet("its OneHot gives float64 whatever the values are", shows="wrong"),
+        "operators/OneHot": notyet(
+            "its OneHot gives float64 whatever the values are", shows="wrong"
+        ),
         "shapes/computed": notyet("its Reshape takes no sizes that Concat put together"),
         "flow/Loop*": NO_CONVERTER,
         "flow/Scan": NO_CONVERTER,

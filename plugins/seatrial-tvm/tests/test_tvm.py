@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 import seatrial_tvm as backend
+
 from seatrial import results as r
 from seatrial.testing import LocalJob
 

@@ -56,7 +56,7 @@ def seatrial_describe() -> Description:
         device="litert-cpu",
         default=True,
         install_hint=INSTALL,
-        rules=InputRules(opset_min=7, static_shapes=True, layouts=("NHWC", "NCHW")),
+        rules=InputRules(opset_min=7, opset_max=25, static_shapes=True, layouts=("NHWC", "NCHW")),
     )
     return Description(
         title="LiteRT (TensorFlow Lite)",

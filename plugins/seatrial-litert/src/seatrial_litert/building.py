@@ -86,6 +86,7 @@ def save(path: Path, records: Sequence[Mapping[str, Any]], model: Model, out: Pa
     nodes: dict[str, list[str]] = {}
     taps: dict[str, dict[str, Any]] = {}
     last: dict[str, str] = {}
+    turned: set[str] = set()
     for record in records:
         tensor = record.get("resolved_tflite_tensor_name") or ""
         index = model.index(record.get("onnx_op_name") or "")
@@ -98,24 +99,51 @@ def save(path: Path, records: Sequence[Mapping[str, Any]], model: Model, out: Pa
         last[tensor] = record["onnx_output_name"]
         channels_last = bool(record.get("assume_channel_last_layout"))
         taps[last[tensor]] = {"tensor": tensor, "channels_last": channels_last}
-    facts = {"nodes": nodes, "taps": taps}
+        if channels_last:
+            turned.add(record["onnx_output_name"])
+    signature = load(path).get_signature_runner()
+    found = signature.get_output_details()
+    outputs = {_key(o.name, found)[0]: o for o in model.proto.graph.output}
+    facts = {
+        "nodes": nodes,
+        "taps": taps,
+        "outputs": {k: [_dtype(o), len(_sizes(o))] for k, o in outputs.items()},
+    }
     (out / FACTS).write_text(json.dumps(facts), "utf-8")
-    interpreter = load(path)
-    signature = interpreter.get_signature_runner()
-    wanted = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.inputs}
     return Artifact(
         format=FORMAT,
         entry=ENTRY,
         files=(ENTRY, FACTS),
         inputs=tuple(
-            _input(_key(name, signature.get_input_details()), name, shape)
-            for name, shape in wanted.items()
+            _input(_key(i.name, signature.get_input_details()), i.name, _sizes(i))
+            for i in model.inputs
         ),
         outputs=tuple(
-            _io(_key(o.name, signature.get_output_details()), o.name)
-            for o in model.proto.graph.output
+            _io((key, found[key]), o.name, _turn(found[key], _sizes(o), o.name in turned))
+            for key, o in outputs.items()
         ),
     )
+
+
+def _sizes(tensor: Any) -> list[int]:
+    """Sizes of an ONNX tensor; 0: free."""
+    return [d.dim_value for d in tensor.type.tensor_type.shape.dim]
+
+
+def _dtype(tensor: Any) -> str:
+    import onnx
+
+    return str(onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type))
+
+
+def _turn(detail: Mapping[str, Any], sizes: Sequence[int], said: bool) -> tuple[int, ...]:
+    """How an output's axes are turned: its sizes tell or, where they are alike, the converter."""
+    given = [int(k) for k in detail["shape"]]
+    last = (0, *range(2, len(sizes)), 1)
+    if len(given) != len(sizes) or len(sizes) < 3:
+        return ()
+    as_is, as_last = given == list(sizes), given == [sizes[k] for k in last]
+    return last if as_last and (said or not as_is) else ()
 
 
 def _key(name: str, details: Mapping[str, Any]) -> tuple[str, Any]:

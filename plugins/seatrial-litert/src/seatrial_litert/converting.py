@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from .models import Model, short
 #: What is converted to channels last by the converter's own rule.
 IMAGE_RANK = 4
 NHWC = (0, 2, 3, 1)
+#: The interpreter on a type that a kernel does not know, and on a loop without its input.
+_NO_KERNEL = ("is unsupported", "not supported", "lacks data")
+_NUMBER = re.compile(r"Node number (\d+) \(")
 
 
 class RefusedError(Exception):
@@ -66,12 +70,13 @@ def convert(model: Model, scratch: Path, *, keep: Sequence[str] = ()) -> Convert
     if custom := list(_custom(model, out)):
         raise RefusedError(custom)
     path = out / f"{model.path.stem}_float32.tflite"
-    try:
-        load(path)
-    except (RuntimeError, ValueError) as refusal:
-        reason = f"the interpreter refuses what was converted: {short(refusal)}"
-        raise RefusedError([_finding(model, None, reason)]) from None
     records = json.loads(_report(out, "tensor_correspondence") or "{}").get("records", [])
+    try:
+        _try(load(path))
+    except (RuntimeError, ValueError) as refusal:
+        index = _node_at(model, str(refusal), records)
+        reason = f"the interpreter refuses what was converted: {short(refusal)}"
+        raise RefusedError([_finding(model, index, reason)]) from None
     return Converted(path, tuple(records))
 
 
@@ -86,6 +91,32 @@ def load(path: Path, **options: Any) -> Any:
     interpreter = Interpreter(str(path), **options)
     interpreter.allocate_tensors()
     return interpreter
+
+
+def _try(interpreter: Any) -> None:
+    """Run once on zeros: some kernels refuse a type only then.
+
+    Raises:
+        RuntimeError: a kernel that is missing. Whatever zeros may be wrong for is let pass.
+    """
+    import numpy as np
+
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
+    try:
+        interpreter.invoke()
+    except (RuntimeError, ValueError) as error:
+        if any(sign in str(error) for sign in _NO_KERNEL):
+            raise
+
+
+def _node_at(model: Model, message: str, records: Sequence[dict[str, Any]]) -> int | None:
+    """The ONNX node behind "Node number 3 (ADD)", as the converter keeps account of it."""
+    match = _NUMBER.search(message)
+    for record in records if match else ():
+        if record.get("producer_operator_index") == int(match[1]):
+            return model.index(record.get("onnx_op_name") or "")
+    return 0 if len(model.labels) == 1 else None
 
 
 def _onnx2tf(path: Path, out: Path, kept: list[str]) -> BaseException | None:

@@ -70,14 +70,24 @@ class LiteRtSession:
         if sorted(feeds) != sorted(self._inputs):
             raise ValueError(f"inputs {sorted(feeds)}, {sorted(self._inputs)} are wanted")
         for name, value in feeds.items():
-            self._interpreter.set_tensor(self._inputs[name], value)
+            # the converter gives scalars an axis
+            self._interpreter.set_tensor(self._inputs[name], value if value.ndim else value[None])
         self._interpreter.invoke()
         given = {n: self._interpreter.get_tensor(k) for n, k in self._outputs.items()}
+        given = {n: self._as_onnx(n, v) for n, v in given.items()}
         for name, (index, channels_last) in self._taps.items():
             value = self._interpreter.get_tensor(index)
             turned = channels_last and value.ndim > 2
             given[name] = value.transpose(0, -1, *range(1, value.ndim - 1)) if turned else value
         return given
+
+    def _as_onnx(self, name: str, value: Any) -> Any:
+        """An output in the model's type and rank: int64 and float16 were narrowed or widened."""
+        dtype, rank = self._facts["outputs"][name]
+        if value.dtype.kind == "f" or "int64" in dtype:
+            wanted = dtype if value.dtype.name in ("int32", "float32") else value.dtype
+            value = value.astype(wanted, copy=False)
+        return value if rank else value.reshape(())
 
     def ran(self) -> Ran:
         """What stands in the file; the interpreter does not tell which kernels it picked."""
