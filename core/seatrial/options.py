@@ -238,11 +238,15 @@ class QuantizeOptions:
         targets: whose Q/DQ dialect and quantizers count.
         methods: what the core tries first, by name; empty: its own choice and the backends'
             quantizers.
+        ranges: a calibration table that an earlier command wrote: its ranges are used, and the
+            samples only judge. With neither samples nor ``methods``, one candidate is written
+            unmeasured.
     """
 
     model: str
     out: str
     calibration: str = ""
+    ranges: str = ""
     methods: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     all_targets: bool = False

@@ -8,7 +8,7 @@ from seatrial.codec import digest, record
 from seatrial.results import Artifact, Ref
 
 #: Version of the calibration table's form.
-SCHEMA = "seatrial.ranges/1"
+SCHEMA = "seatrial.ranges/2"
 
 #: Ways to choose a range from what was observed, see :mod:`seatrial.calibration.choose`.
 METHODS = (

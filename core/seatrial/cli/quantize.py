@@ -19,6 +19,12 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument(
         "--calibration", default="", metavar="SRC", help="samples that set the ranges"
     )
+    parser.add_argument(
+        "--ranges",
+        default="",
+        metavar="TABLE",
+        help="go on from ranges that an earlier call wrote (OUT.ranges.json); samples only judge",
+    )
     parser.add_argument("-o", "--out", required=True, metavar="OUT.onnx", help="the file to write")
     parser.add_argument(
         "--force-synthetic", action="store_true", help="go on without real data, and say so"
@@ -50,6 +56,7 @@ def run(args: Namespace) -> int:
         model=args.model,
         out=args.out,
         calibration=args.calibration,
+        ranges=args.ranges,
         methods=tuple(name.strip() for name in args.methods.split(",") if name.strip()),
         targets=tuple(args.targets),
         all_targets=args.all_targets,

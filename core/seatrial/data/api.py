@@ -68,9 +68,16 @@ class Loaded:
 
 
 def complete_contracts(
-    contracts: Mapping[str, InputContract], inputs: Sequence[TensorIO], source: Source
+    contracts: Mapping[str, InputContract],
+    inputs: Sequence[TensorIO],
+    source: Source | None = None,
 ) -> dict[str, InputContract]:
     """Contracts with everything filled in from the model.
+
+    Args:
+        contracts: by input name, as configured.
+        inputs: the model's inputs.
+        source: what is to be read by them, if anything is.
 
     Raises:
         UserError: a contract for an input that the model lacks, one that contradicts the model,
@@ -83,7 +90,7 @@ def complete_contracts(
             raise UserError(
                 "input contract", f"the model has no input {name!r}, only {known}", place="[input]"
             )
-    if source.kind == "folder" and not contracts:
+    if source is not None and source.kind == "folder" and not contracts:
         reason = (
             "images need an input contract (size, colour order, scale, mean), and there is none"
         )

@@ -24,6 +24,7 @@ from seatrial.recovery.types import (
     RoundRequest,
     WeighRequest,
 )
+from seatrial.trial import ranges
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
@@ -88,10 +89,12 @@ class Tables:
 
     Args:
         trial: the command at work.
+        given: a table of the trial's model from an earlier command: nothing is collected then.
     """
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Trial, given: r.Ref | None = None) -> None:
         self.trial = trial
+        self.given = given
         self.known: dict[tuple[str, ...], Made | r.Ref] = {}
         self.rescaled: dict[tuple[str, str], Rescaled] = {}
         facts = trial.model.facts
@@ -111,7 +114,7 @@ class Tables:
         model = self.model(store, rewrite)
         if isinstance(model, Made):
             return model
-        table = self._known(
+        table = self.given or self._known(
             ("table", store.sha256, model.sha256), lambda: self._collect(model, store)
         )
         if method != plan.WEIGHTED or isinstance(table, Made):
@@ -123,10 +126,19 @@ class Tables:
         """The float model to start from, or why it cannot be rewritten."""
         if not rewrite:
             return self.trial.model.ref
+        if self.given is not None:
+            return Made(None, why_not="not tried: a rewritten model needs ranges of its own")
         return self._known(("model", store.sha256, rewrite), lambda: self._rescale(store, rewrite))
 
+    def plain(self, store: r.Ref) -> r.Ref | None:
+        """The table of the trial's own model over a store, if there is one by now."""
+        known = self.known.get(("table", store.sha256, self.trial.model.ref.sha256))
+        return self.given or (known if isinstance(known, r.Ref) else None)
+
     def rewrites(self, store: r.Ref) -> tuple[str, ...]:
-        """The rewrites that the model has places for."""
+        """The rewrites that the model has places for, if ranges can be had for them."""
+        if self.given is not None:
+            return ()
         for one in REWRITES:
             self.model(store, one)
         return tuple(w for w in REWRITES if self._sites(store, w))
@@ -173,6 +185,7 @@ class Tables:
             statistics=SAMPLED,
             seed=self.trial.seed,
             checkpoints=str(user_cache() / "calibration"),
+            identity=ranges.identity(self.trial, model, store),
         )
         return self._task("seatrial.calibration.child:ranges", request, [model, store])
 

@@ -50,6 +50,7 @@ class Evidence:
         export_gate: of the export that the run began with; empty: it began at an ONNX model.
         module_cost: seconds that the module takes to start, and for one sample.
         varies: the test source gave other samples when it was read again.
+        ranges: what to say of ranges that came from an earlier command.
         missing: what was not tried, and would have to be for a better verdict.
         faults: of the core's own children, which belong to no target.
     """
@@ -81,6 +82,7 @@ class Evidence:
     export_reasons: list[rows.Row] = dataclasses.field(default_factory=list)
     given_reasons: list[rows.Row] = dataclasses.field(default_factory=list)
     module_cost: tuple[float, float] = (0.0, 0.0)
+    ranges: list[str] = dataclasses.field(default_factory=list)
     missing: list[str] = dataclasses.field(default_factory=list)
     faults: list[r.Fault] = dataclasses.field(default_factory=list)
     interrupted: bool = False

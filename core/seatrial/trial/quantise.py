@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from seatrial import results as r
 from seatrial.codec import encode
+from seatrial.errors import UserError
 from seatrial.quantize import bakeoff
 from seatrial.quantize.types import Score
 from seatrial.recovery import plan
@@ -35,6 +36,7 @@ class Portable:
         winner: the candidate that made it; ``None`` for a model that came quantised. Its
             ``remake`` gives the same with more nodes in float, its ``made.table`` the ranges.
         given: the model that goes forward was named by the user.
+        table: ranges of the float model over all calibration samples, if they were collected.
         why_not: why nothing goes forward.
     """
 
@@ -43,6 +45,7 @@ class Portable:
     chosen: Made | None = None
     winner: Candidate | None = None
     given: bool = False
+    table: r.Ref | None = None
     why_not: str = ""
 
 
@@ -112,6 +115,7 @@ def bake_off(
     *,
     vendors: bool = True,
     first: Sequence[plan.Recipe] = (),
+    table: r.Ref | None = None,
 ) -> dict[r.QdqDialect, Portable]:
     """Make and judge candidates for every dialect that the targets want.
 
@@ -121,18 +125,15 @@ def bake_off(
         data: the calibration data.
         vendors: also ask the quantizers that backends bring.
         first: what the core tries first; empty: as planned.
+        table: ranges from an earlier command; ``None``: they are collected.
 
     Returns:
         One entry per dialect; an entry without ``chosen`` says why.
     """
-    wanted: dict[r.QdqDialect, list[TargetState]] = {}
-    for state in targets:
-        dialect = state.target.rules.qdq if state.target else None
-        if dialect is not None:
-            wanted.setdefault(dialect, []).append(state)
+    wanted = _wanted(targets)
     expected = reference(trial, data) if wanted else None
     found: dict[r.QdqDialect, Portable] = {}
-    tables = Tables(trial)
+    tables = Tables(trial, table)
     elders: dict[r.QdqDialect, list[plan.Recipe]] = {}
     for dialect, states in wanted.items():
         if not isinstance(expected, r.Ref):
@@ -149,6 +150,42 @@ def bake_off(
         )
         elders.setdefault(family, contest.ranking())
         found[dialect] = _settle(trial, Portable(dialect, contest.candidates), data)
+        found[dialect].table = tables.plain(data.whole)
+    return found
+
+
+def unmeasured(
+    trial: Trial, targets: Iterable[TargetState], table: r.Ref, one: plan.Recipe
+) -> dict[r.QdqDialect, Portable]:
+    """One candidate per dialect from ranges at hand: there are no samples to judge it by.
+
+    Raises:
+        UserError: the recipe needs samples.
+    """
+    if not one.simple or one.method == plan.WEIGHTED:
+        text = f"{one.rewrite or one.method} needs calibration samples"
+        raise UserError("--methods", text, advice="add --calibration SRC")
+    tables, found = Tables(trial, table), {}
+    for dialect in _wanted(targets):
+        candidate = tables.candidate(dialect, one)
+        made = candidate.make(table)  # stands for the store, which nothing reads
+        candidate.made, candidate.fault = made, made.fault
+        candidate.chosen = made.ref is not None
+        candidate.reason = made.why_not or "not measured: there were no samples to judge by"
+        portable = Portable(dialect, [candidate], table=table, why_not=made.why_not)
+        if candidate.chosen:
+            portable.winner, portable.chosen = candidate, made
+        found[dialect] = portable
+    return found
+
+
+def _wanted(targets: Iterable[TargetState]) -> dict[r.QdqDialect, list[TargetState]]:
+    """The targets that want each dialect, in order."""
+    found: dict[r.QdqDialect, list[TargetState]] = {}
+    for state in targets:
+        dialect = state.target.rules.qdq if state.target else None
+        if dialect is not None:
+            found.setdefault(dialect, []).append(state)
     return found
 
 

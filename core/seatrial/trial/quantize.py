@@ -9,13 +9,16 @@ from pathlib import Path
 
 from seatrial import data as data_room
 from seatrial import intake, registry
+from seatrial import results as r
+from seatrial.calibration.types import RangeTable
 from seatrial.errors import UserError
 from seatrial.options import Progress, QuantizeOptions
 from seatrial.quantize.advice import advise
+from seatrial.quantize.schemes import PLAIN
 from seatrial.recovery import plan
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
-from seatrial.trial import document, evidence, quantise, recover, shapes
+from seatrial.trial import document, evidence, quantise, ranges, recover, shapes
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.trial.files import delivered
@@ -29,7 +32,9 @@ def quantize(options: QuantizeOptions, progress: Progress) -> Report:
     """Make candidates, judge them on held-out calibration data, write the best.
 
     One file is written: the model of the first dialect that the chosen targets want. Targets of
-    other dialects need a call of their own (``-b TARGET``), and the report says so.
+    other dialects need a call of their own (``-b TARGET``), and the report says so. The ranges of
+    the float model are written beside it; with them (``--ranges``) no sample is read for ranges
+    again: samples only judge, and without any one candidate is written unmeasured.
 
     Raises:
         UserError: the model or the data is refused, or nothing in the model can be quantised.
@@ -47,15 +52,23 @@ def quantize(options: QuantizeOptions, progress: Progress) -> Report:
         with trial:
             portable = _make(trial, found, options, first)
             if portable.chosen is not None and portable.chosen.ref is not None:
-                out, table = Path(options.out), portable.chosen.table
+                out = Path(options.out)
                 files = delivered(trial.workspace.path(portable.chosen.ref), out)
-                tables = []
-                if table is not None:
-                    beside = out.with_name(f"{out.stem}.ranges.json")
-                    tables = delivered(trial.workspace.path(table), beside)
+                tables = _tables(trial, portable, out, options)
             else:
                 raise UserError(options.model, portable.why_not or "no candidate can be used")
             return _report(trial, found, options, files, tables)
+
+
+def _tables(
+    trial: Trial, portable: quantise.Portable, out: Path, options: QuantizeOptions
+) -> list[Path]:
+    """Leave the ranges beside the model, unless that is where they came from."""
+    beside = out.with_name(f"{out.stem}.ranges.json")
+    table = portable.table or (portable.chosen.table if portable.chosen is not None else None)
+    if table is None or (options.ranges and Path(options.ranges).resolve() == beside.resolve()):
+        return []
+    return delivered(trial.workspace.path(table), beside)
 
 
 def _make(
@@ -67,36 +80,66 @@ def _make(
         if not found.advice.gain:
             raise UserError(options.model, f"INT8 gains nothing here: {found.advice.text}")
         source = found.config.source("calibration")
-        if source is None:
+        given = ranges.reload(trial, Path(options.ranges)) if options.ranges else None
+        if source is None and given is None:
             raise UserError("--calibration", "no calibration data was given")
     with trial.stage("backends", 2, STAGES):
         plugins = registry.discover()
         trial.targets = survey(trial.runner, plugins, options.targets, every=options.all_targets)
         probe(trial.runner, trial.targets)
     with trial.stage("calibration data", 3, STAGES):
-        loaded = data_room.load(
-            trial.runner,
-            source,
-            found.config.inputs,
-            trial.model.facts.inputs,
-            role="calibration",
-            force=options.force_synthetic,
-            limits=trial.limits(timeout_s=1800),
-        )
-        if not isinstance(loaded, data_room.Loaded):
-            raise UserError(source.text, f"could not be read: {loaded.reason}")
-        found.calibration = loaded
+        if source is not None:
+            found.calibration = _samples(trial, found, options, source)
         trial.batch = shapes.batch(trial.model.facts)
     with trial.stage("INT8", 4, STAGES):
-        groups = Samples(trial.workspace.path(loaded.ref)).groups
-        found.split = quantise.split(trial, loaded.ref, groups)
-        found.portables = quantise.bake_off(
-            trial, trial.usable, found.split, vendors=not first, first=first
-        )
-        recover.run(trial, found)
+        _candidates(trial, found, first, given)
     if not found.portables:
         raise UserError("-b", "no usable target takes a Q/DQ model", advice="seatrial backends")
     return next(iter(found.portables.values()))
+
+
+def _samples(
+    trial: Trial, found: Evidence, options: QuantizeOptions, source: data_room.Source
+) -> data_room.Loaded:
+    loaded = data_room.load(
+        trial.runner,
+        source,
+        found.config.inputs,
+        trial.model.facts.inputs,
+        role="calibration",
+        force=options.force_synthetic,
+        limits=trial.limits(timeout_s=1800),
+    )
+    if not isinstance(loaded, data_room.Loaded):
+        raise UserError(source.text, f"could not be read: {loaded.reason}")
+    return loaded
+
+
+def _candidates(
+    trial: Trial,
+    found: Evidence,
+    first: Sequence[plan.Recipe],
+    given: tuple[r.Ref, RangeTable] | None,
+) -> None:
+    """The bake-off, or without samples the one candidate that is preferred among equals."""
+    table = given[0] if given is not None else None
+    loaded = found.calibration
+    if given is not None:
+        found.ranges = ranges.notes(trial, given[1], loaded.ref if loaded is not None else None)
+    if loaded is not None:
+        groups = Samples(trial.workspace.path(loaded.ref)).groups
+        found.split = quantise.split(trial, loaded.ref, groups)
+        vendors = not first and given is None
+        found.portables = quantise.bake_off(
+            trial, trial.usable, found.split, vendors=vendors, first=first, table=table
+        )
+        recover.run(trial, found)
+    elif table is not None:
+        if len(first) > 1:
+            text = f"there are no samples to choose among {len(first)} methods by"
+            raise UserError("--methods", text, advice="name one, or add --calibration SRC")
+        one = first[0] if first else plan.Recipe(PLAIN[0])
+        found.portables = quantise.unmeasured(trial, trial.usable, table, one)
 
 
 def _report(
@@ -112,5 +155,10 @@ def _report(
     if len(dialects) > 1:
         text = f"the chosen targets want {len(dialects)} Q/DQ dialects; the first one was written"
         data["reasons"].append(rows.reason("quantize.dialects", text, level="warning"))
+    for text in found.ranges:
+        data["reasons"].append(rows.reason("quantize.ranges", text, level="info"))
+    if found.split is None:
+        text = "nothing was measured: no calibration samples were given to judge the result by"
+        data["reasons"].append(rows.reason("quantize.unmeasured", text, level="warning"))
     data["next"] = [f"seatrial check {shlex.quote(options.out)}"]
     return Report(data)
