@@ -9,6 +9,15 @@ from seatrial.calibration import table as tables
 ORT = ["-b", "onnxruntime:cpu"]
 
 
+CONTRACT = """
+[input.image]
+mode = "image"
+layout = "NCHW"
+color = "GRAY"
+scale = 0.5
+"""
+
+
 def quantize(start, folder, *words):
     process = start(folder, ["quantize", *map(str, words), *ORT, "-q"], extra=False)
     out, err = process.communicate(timeout=120)
@@ -88,7 +97,7 @@ def same(path, folder):
 )
 def test_refused_in_one_line(start, shelf, quantized, tmp_path, model, change, more, line):
     change(quantized / "out.ranges.json", tmp_path)
-    (tmp_path / "own.toml").write_text('[input.image]\nmode = "image"\nlayout = "NCHW"\nscale = 0.5\n')
+    (tmp_path / "own.toml").write_text(CONTRACT)
     words = [f"{shelf}/{model}.onnx", "--ranges", "table.json", "-o", "q.onnx", *more]
     code, out, err = quantize(start, tmp_path, *words)
     assert code == 2, err
