@@ -16,7 +16,7 @@ from typing import Any
 from seatrial.errors import UserError
 from seatrial.results import node_label
 
-from ._dtypes import Element, outputs_of
+from ._dtypes import BOOL, INT64, Element, outputs_of
 
 #: Function calls are followed this deep; a function that calls itself ends there.
 DEEPEST = 16
@@ -185,8 +185,11 @@ class _Walker:
 
     def graph(self, graph: Any, scope: Scope, label: str) -> list[Value]:
         """Follow a graph whose outer names are in ``scope``; gives its outputs."""
+        handed = set(scope.maps[0]) if isinstance(scope, ChainMap) else set()
         for value in (*graph.input, *graph.output, *graph.value_info):
-            scope[value.name] = _declared(value)
+            declared = _declared(value)
+            if declared.element is not None or value.name not in handed:
+                scope[value.name] = declared
         for tensor in graph.initializer:
             scope[tensor.name] = _constant(tensor)
         self._mark(graph.node, label)
@@ -234,7 +237,11 @@ class _Walker:
         self, node: Any, inputs: tuple[Value, ...], label: str, scope: Scope
     ) -> list[Value]:
         domain = domain_of(node.domain)
-        inner = [self.graph(g, ChainMap({}, scope), f"{label}/{name}") for name, g in nested(node)]
+        inner = []
+        for name, body in nested(node):
+            around: Scope = ChainMap({}, scope)
+            around.update(_handed(node, inputs, body))
+            inner.append(self.graph(body, around, f"{label}/{name}"))
         function = self.functions.get((domain, node.op_type))
         if function is not None:
             return self._call(function, inputs, label)
@@ -266,6 +273,15 @@ class _Walker:
         self.versions = outer
         self.depth -= 1
         return [scope.get(name, Value()) for name in function.output]
+
+
+def _handed(node: Any, inputs: Sequence[Value], body: Any) -> dict[str, Value]:
+    """Types that a Loop or a Scan hands to the inputs of its body, which may declare none."""
+    if node.op_type == "Loop":
+        given = [Value(INT64), Value(BOOL), *inputs[2:]]
+    else:
+        given = list(inputs) if node.op_type == "Scan" else []
+    return {i.name: Value(v.element) for i, v in zip(body.input, given, strict=False)}
 
 
 def _declared(value: Any) -> Value:

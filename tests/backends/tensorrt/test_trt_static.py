@@ -325,3 +325,22 @@ def test_any_graph_gets_one_claim_per_node_and_never_supported(tmp_path_factory,
 
 def test_the_installed_version_is_read_from_metadata(monkeypatch):
     assert _versions.installed() is None or _versions.installed()[0] >= 10
+
+
+def test_bodies_of_loops_take_the_types_that_are_handed_in(zoo):
+    """Their inputs need declare none."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["c"], ["c_out"], name="going"),
+            helper.make_node("Softmax", ["v"], ["v_out"], name="soft"),
+        ],
+        "body",
+        [helper.make_value_info(n, onnx.TypeProto()) for n in ("i", "c", "v")],
+        [helper.make_value_info(n, onnx.TypeProto()) for n in ("c_out", "v_out")],
+    )
+    for kind, claim in ((F, Claim.LISTED), (I64, Claim.UNSUPPORTED)):
+        node = helper.make_node("Loop", ["n", "", "x"], ["y"], name="loop", body=body)
+        fed = [zoo.value("n", [], I64), zoo.value("x", [3], kind)]
+        found, _ = claims(zoo, zoo.save([node], fed, [zoo.value("y", [3], kind)]))
+        assert found["loop/body/soft"].claim is claim
+        assert found["loop/body/going"].claim is Claim.LISTED
