@@ -92,9 +92,9 @@ def build(
         RuntimeError: CUDA failed, so nothing was said about the model.
     """
     half = half_asked(toolkit, wish)
-    covered = _parse.coverage(
-        _parse.new_parser(toolkit, _parse.new_network(toolkit, strong=not half)), prepared
-    )
+    # A parser holds one model, so the survey has a network and a parser of its own.
+    surveyed = _parse.new_network(toolkit, strong=not half)
+    covered = _parse.coverage(_parse.new_parser(toolkit, surveyed), prepared)
     network = _parse.new_network(toolkit, strong=not half)
     parser = _parse.new_parser(toolkit, network)
     ok, told = _parse.parse(parser, prepared)
@@ -216,6 +216,9 @@ def _timing_cache(toolkit: Toolkit, config: Any) -> tuple[Any, list[str]]:
     """A cache in the configuration, filled from the user's file when there is one."""
     given, notes = b"", []
     path = toolkit.options.timing_cache
+    if path and not (Path(path).is_absolute() and Path(path).parent.is_dir()):
+        reason = "no absolute path in a folder that exists"
+        raise UserError("option timing_cache", reason, place=path)
     if path and Path(path).is_file():
         given = Path(path).read_bytes()
         notes.append(f"timings of tactics were taken from {Path(path).name}")

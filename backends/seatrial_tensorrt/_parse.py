@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from seatrial.results import Finding, Placement
 
+from ._graph import Seen
 from ._model import Prepared
 from ._static import DATA_DEPENDENT
 from ._trt import Toolkit
@@ -99,6 +101,8 @@ def coverage(parser: Any, prepared: Prepared) -> Coverage:
         inside = any(label.startswith(f"{node.label}/") for label in blamed)
         if node.label in blamed or inside:
             refused.append(node.label)
+        elif not covered and told:
+            continue  # it fell over the model as a whole, no part was made
         elif node.index not in covered:
             known = node.op_type in DATA_DEPENDENT and not node.domain
             (sized if known else refused).append(node.label)
@@ -116,13 +120,22 @@ def faults(parser: Any, prepared: Prepared) -> tuple[Fault, ...]:
         raw = parser.get_error(k)
         label = prepared.label(str(raw.node_name()))
         op_type = str(raw.node_operator())
-        at = top.get(int(raw.node()))
-        if not label and at is not None and op_type in ("", at.op_type):
+        stack = [str(text) for text in raw.local_function_stack() or ()]
+        at = top.get(int(raw.node())) if not stack else _caller(prepared, stack)
+        if not label and at is not None and (stack or op_type in ("", at.op_type)):
             label, op_type = at.label, at.op_type
         code = raw.code()
         name = str(getattr(code, "name", code)).rpartition(".")[2]
         found[Fault(label, op_type, name, _line(str(raw.desc())))] = None
     return tuple(found)
+
+
+def _caller(prepared: Prepared, stack: list[str]) -> Seen | None:
+    """The node of the model that calls the function in which an error is."""
+    words = {word for text in stack for word in re.split(r"[\s(),\[\]]+", text)} | {*stack}
+    calls = [n for n in prepared.graph.nodes if n.label in prepared.graph.bodies]
+    named = [n for n in calls if prepared.label(n.node.name) and n.node.name in words]
+    return next(iter(named or [n for n in calls if n.op_type in words]), None)
 
 
 def findings(

@@ -60,7 +60,7 @@ def load(trt: Any, logger: Any, libraries: str) -> tuple[str, ...]:
     for text in filter(None, libraries.split(":")):
         path = Path(text)
         if not path.is_file():
-            raise UserError(text, "no such plugin library", advice="option plugins")
+            raise UserError(text, "no such plugin library", advice="plugins takes absolute paths")
         if registry is None or registry.load_library(str(path)) is None:
             raise UserError(text, "TensorRT cannot load this plugin library")
         notes.append(f"plugins of {path.name} were loaded")

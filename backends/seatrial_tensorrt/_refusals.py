@@ -44,6 +44,7 @@ def nodes_of(text: str, labels: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def open_sizes(prepared: Prepared) -> tuple[Finding, ...]:
+    """What is asked for when a model leaves sizes open."""
     return tuple(
         Finding(
             reason=f"axes {', '.join(map(str, axes))} of input {name} are free: an engine is built "
@@ -56,7 +57,12 @@ def open_sizes(prepared: Prepared) -> tuple[Finding, ...]:
 
 
 def no_engine(toolkit: Toolkit, prepared: Prepared) -> tuple[Finding, ...]:
-    """The builder gave nothing: only the logger knows why."""
+    """The builder gave nothing: only the logger knows why.
+
+    Raises:
+        MemoryError: it ran out of memory.
+        RuntimeError: CUDA failed.
+    """
     errors = toolkit.log.errors()
     text = " ".join(errors)
     if re.search(r"OutOfMemory|out of memory|[Cc]annot allocate|std::bad_alloc", text):
@@ -84,5 +90,5 @@ def whole(toolkit: Toolkit, otherwise: str) -> Finding:
 
 
 def last_words(toolkit: Toolkit) -> str:
-    """The last errors of the logger: the first of them is often a consequence of none."""
+    """The last errors of the logger, which are nearest to the end."""
     return "; ".join(toolkit.log.errors()[-2:])[:_LONGEST]

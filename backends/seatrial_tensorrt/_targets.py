@@ -44,8 +44,8 @@ class Options:
         optimization_level: 0 to 5, how hard the builder searches; -1: its own choice.
         fp16: let float layers run in FP16 (TensorRT 10 only: from 11 on the model says it).
         max_batch: keep the first axis free up to this size; 1: a static engine.
-        timing_cache: file that keeps the timings of tactics from one build to the next.
-        plugins: libraries with plugins, separated by colons.
+        timing_cache: file that keeps the timings of tactics from one build to the next; absolute.
+        plugins: libraries with plugins, absolute, separated by colons.
         gpu_fallback: on a DLA, layers that it cannot take may run on the GPU.
     """
 

@@ -84,8 +84,13 @@ class IHostMemory(bytearray):
 class ParserError:
     """[names] every fact of an error is a *method*."""
 
-    def __init__(self, code, desc, node, name, operator):
+    def __init__(self, code, desc, node, name, operator, stack=()):
         self._facts = (code, desc, node, name, operator)
+        self._stack = list(stack)
+
+    def local_function_stack(self):
+        """[names] the calls above the node, as texts; which texts is a guess of this fake."""
+        return self._stack
 
     def code(self):
         return self._facts[0]
@@ -192,8 +197,8 @@ class OnnxParser:
             return None, []
         found = Importer(model, self._trt.major).errors()
         self._errors = [
-            ParserError(getattr(code, kind), text, index, node.name, node.op_type)
-            for kind, text, index, node in found
+            ParserError(getattr(code, kind), text, index, node.name, node.op_type, stack)
+            for kind, text, index, node, stack in found
         ]
         for error in self._errors:
             self._logger.log(Severity.ERROR, f"{error.node_name()}: {error.desc()}")
@@ -213,7 +218,7 @@ class OnnxParser:
         if model is None:
             self._parts = []
             return False
-        cut = {index for _, _, index, _ in found[-1:]}
+        cut = {index for _, _, index, _, _ in found[-1:]}
         cut |= {
             k
             for k, n in enumerate(model.graph.node)

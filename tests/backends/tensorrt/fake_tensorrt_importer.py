@@ -30,7 +30,7 @@ class Importer:
 
     def __init__(self, model, major):
         self.model, self.major = model, major
-        self.functions = {(f.domain, f.name) for f in model.functions}
+        self.functions = {(f.domain, f.name): f for f in model.functions}
         self.constants = {t.name: t for t in model.graph.initializer}
         self.kinds = {}
         with contextlib.suppress(Exception):
@@ -41,7 +41,7 @@ class Importer:
         self.kinds |= {t.name: t.data_type for t in graph.initializer}
 
     def errors(self):
-        """(error code, text, index in the main graph, node)."""
+        """(error code, text, index in the main graph, node, calls above it)."""
         return list(self._graph(self.model.graph, None))
 
     def _graph(self, graph, above):
@@ -52,9 +52,17 @@ class Importer:
                     self.constants[node.output[0]] = attribute.t
                 if attribute.HasField("g"):
                     yield from self._graph(attribute.g, index if above is None else above)
+            at = index if above is None else above
+            for inner in self._body(node):
+                yield (*self._node(inner), at, inner, [node.name])
             found = self._node(node)
             if found:
-                yield (*found, index if above is None else above, node)
+                yield (*found, at, node, [])
+
+    def _body(self, node):
+        """Refused nodes in the body of a local function."""
+        function = self.functions.get((node.domain, node.op_type))
+        return [n for n in (function.node if function else ()) if self._node(n)]
 
     def _node(self, node):
         domain = "" if node.domain == "ai.onnx" else node.domain

@@ -85,6 +85,27 @@ def test_a_refusal_inside_a_branch_blames_the_inner_node(trt, zoo):
     assert {f.node for f in report.findings} == {"choice/then_branch/in_Det"}
 
 
+def test_a_refusal_inside_a_function_blames_the_call(trt, zoo):
+    body = helper.make_function(
+        "acme", "Block", ["a"], ["b"],
+        [helper.make_node("Det", ["a"], ["b"], name="inner")], [helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    path = zoo.one("Block", ["x"], domain="acme", functions=[body], shape=(2, 3, 3))
+    report = compile_check(zoo, path)
+    assert report.verdict is Verdict.UNSUPPORTED
+    assert [(f.node, f.op_type) for f in report.findings] == [("n", "Block")]
+
+
+def test_a_model_that_the_parser_cannot_read_blames_no_node(trt, zoo):
+    path = zoo.cnn()
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    (zoo.root / "w.bin").unlink()
+    report = compile_check(zoo, path)
+    assert report.verdict is Verdict.UNSUPPORTED
+    assert [(f.node, f.reason[:13]) for f in report.findings] == [("", "INVALID_VALUE")]
+
+
 def test_sizes_that_depend_on_values_are_supported_with_a_warning(trt, zoo):
     path = zoo.one("NonZero", ["x"], shape=(2, 3), kind=TensorProto.FLOAT, out=[2, None])
     model = onnx.load(path)
@@ -183,6 +204,8 @@ def test_options_are_checked(trt, zoo):
         ({"workspace_mb": "1"}, "no int"),
         ({"optimization_level": 9}, "0 to 5"),
         ({"plugins": "/no/such/lib.so"}, "no such plugin library"),
+        ({"timing_cache": "here"}, "no absolute path"),
+        ({"timing_cache": "/no/such/folder/cache"}, "no absolute path"),
     ):
         with pytest.raises(UserError, match=text):
             compile_check(zoo, path, options=options)
