@@ -15,8 +15,8 @@ from seatrial.ladder import gates
 from seatrial.ladder import records as lr
 from seatrial.ladder.gates import EQUAL_DB, Graded
 from seatrial.ladder.health import FAIL
-from seatrial.trial import build, ladder
-from seatrial.trial.files import part
+from seatrial.trial import ladder
+from seatrial.trial.beside import Beside
 
 if TYPE_CHECKING:
     from seatrial.trial.build import Piece
@@ -94,6 +94,7 @@ class _Search:
         assert found.test is not None
         self.trial, self.found, self.state, self.blank = trial, found, state, blank
         self.test: r.Ref = found.test.ref
+        self.beside = Beside(trial, found, state, self.test)
         self.feed: r.Ref = found.feed or found.test.ref
         count = trial.samples_count if found.feed is not None else found.test.info.count
         self.indices = tuple(range(min(SAMPLES * trial.batch, count)))
@@ -201,7 +202,7 @@ class _Search:
         model, piece = self._source(), self._piece("int8")
         if model is None or piece is None:
             return self._told(lb.OTHER, "the target quantised it itself: there is no twin of it")
-        layers, whole = self._isolated(model)
+        layers, whole = self.beside.isolated(model, self.feed, self.indices)
         broken = [x for x in layers if x.broken]
         if not broken:
             mixed = self._misread(model, "none")
@@ -240,42 +241,11 @@ class _Search:
         )
         if len(broken) > len(saturating):
             text += f"; {len(broken) - len(saturating)} more are off in 7 bits as well"
-        proof = self._whole(whole) if whole is not None else None
+        proof = self.beside.whole(whole) if whole is not None else None
         if proof is None:
             return self._told(lb.SATURATION, text, confirmed=True, **known)
         mended, told = proof
         return self._told(lb.SATURATION, f"{text}; {told}", confirmed=mended, **known)
-
-    def _whole(self, narrow: r.Ref) -> tuple[bool, str] | None:
-        """The whole model with weights in 7 bits, on the target and on the reference."""
-        trial, state = self.trial, self.state
-        expected = ladder.reference_outputs(trial, narrow, self.test, optimize="none")
-        piece = build.build_portable(trial, state, narrow, state.facts.get("shapes", {}))
-        got = build.run_once(trial, state, piece, self.test) if piece is not None else None
-        if got is None or isinstance(expected, r.Fault):
-            return None
-        source = f"qdq:{narrow.sha256[:16]}"
-        rungs = [
-            lr.Rung(rung=lr.ONNX_INT8, outputs=expected, source=source, precision="INT8"),
-            lr.Rung(rung=lr.DEVICE_INT8, outputs=got, target=state.id, source=source),
-        ]
-        judged = ladder.judge(trial, rungs, self.test, self.found.task, self.found.sla)
-        steps = () if isinstance(judged, r.Fault) else judged.comparisons
-        step = next((s for s in steps if s.against == lr.ONNX_INT8), None)
-        if step is None:
-            return None
-        changed = (
-            f"{step.n - step.agreed} of {step.n} samples change class" if step.agreed >= 0 else ""
-        )
-        if step.paired is None:
-            return True, f"with all weights in 7 bits {changed or 'it runs'} against the reference"
-        moved = step.paired.ci95 is not None and step.paired.ci95[0] > 0
-        verb = "loses" if step.paired.drop >= 0 else "gains"
-        told = (
-            f"with all weights in 7 bits the model {verb} {abs(step.paired.drop):.2f} here against "
-            f"the same on the reference ({changed})"
-        )
-        return not moved, told
 
     def _source(self) -> r.Ref | None:
         """The Q/DQ model that the target's INT8 was built from."""
@@ -284,57 +254,6 @@ class _Search:
         known = [ref for ref in refs if ref is not None]
         source = piece.source if piece is not None else ""
         return next((ref for ref in known if source == f"qdq:{ref.sha256[:16]}"), None)
-
-    def _isolated(self, model: r.Ref) -> tuple[tuple[lb.LayerFacts, ...], r.Ref | None]:
-        """Every layer by itself on the target; and the model with weights in 7 bits."""
-        trial = self.trial
-        request = lb.IsolateRequest(model=model, samples=self.feed, indices=self.indices)
-        outcome = trial.runner.task(
-            "seatrial.ladder.isolate_child:isolate",
-            request,
-            refs=[model, self.feed],
-            limits=trial.limits(timeout_s=900),
-            remember=trial.remembers,
-        )
-        side: lb.SideBySide | None = outcome.result
-        if side is None or side.wide is None or side.inputs is None or side.expected_wide is None:
-            return (), None
-
-        def taken(artifact: r.Artifact | None) -> r.Ref | None:
-            known = artifact is not None
-            return part(trial.workspace, outcome.out, artifact) if known and artifact else None
-
-        inputs, whole = taken(side.inputs), taken(side.whole)
-        wide = self._beside(taken(side.wide), inputs), taken(side.expected_wide)
-        narrow = self._beside(taken(side.narrow), inputs), taken(side.expected_narrow)
-        if wide[0] is None or wide[1] is None:
-            return (), whole
-        asked = lb.CompareLayersRequest(
-            layers=side.layers,
-            expected_wide=wide[1],
-            got_wide=wide[0],
-            expected_narrow=narrow[1] if narrow[0] is not None else None,
-            got_narrow=narrow[0],
-        )
-        compared = trial.runner.task(
-            "seatrial.ladder.breaks_child:compare_layers",
-            asked,
-            refs=[x for x in (*wide, *narrow) if x is not None],
-            limits=trial.limits(),
-        )
-        told: lb.LayersCompared | None = compared.result
-        return (told.layers if told is not None else ()), whole
-
-    def _beside(self, model: r.Ref | None, inputs: r.Ref | None) -> r.Ref | None:
-        """Outputs of layers side by side on the target."""
-        if model is None or inputs is None:
-            return None
-        piece = build.build_portable(self.trial, self.state, model, {})
-        if piece is None:
-            return None
-        outcome = self.trial.outputs(self.state, piece, inputs, batch=1)
-        self.trial.blame(self.state, outcome.fault, decisive=False)
-        return outcome.result
 
     def _between(self, model: r.Ref, piece: Piece, layers: tuple[lb.LayerFacts, ...]) -> lb.Break:
         """No layer is broken by itself: what happens between them?"""

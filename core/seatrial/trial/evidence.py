@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from seatrial import data as data_room
 from seatrial import results as r
 from seatrial.audit.records import Audit
-from seatrial.audit.rules import RED, SHOWN, Finding
 from seatrial.codec import encode
 from seatrial.export.records import FAIL, ModuleSpec
 from seatrial.ladder import gates
@@ -21,17 +20,10 @@ from seatrial.options import SLA, AuditOptions, QatOptions, QuantizeOptions, Run
 from seatrial.quantize.advice import Advice
 from seatrial.report import Report, new, rows
 from seatrial.tasks.base import TaskSpec
-from seatrial.trial import advised, document, layouts, quantise, timing
+from seatrial.trial import advised, document, layouts, quantise, remarks, timing
 from seatrial.trial.machine import environment_row
 from seatrial.verdict import rules
 from seatrial.verdict.records import Case, Circumstances
-
-#: The finding that calibration samples are near duplicates of test samples.
-NEAR_TEST = "near-test"
-
-#: Share of the test set from which on such duplicates keep a verdict open: less cannot move the
-#: drop by a point.
-MATERIAL = 0.01
 
 if TYPE_CHECKING:
     from seatrial.config import Config
@@ -157,9 +149,9 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         faulted=bool(found.faults),
         export=found.export_gate,
         exported=trial.admitted is not None,
-        unfit=next((f.text for f in _decisive(found)), ""),
+        unfit=next((f.text for f in remarks.decisive(found)), ""),
         varies=found.varies,
-        unlisted=_unlisted(found),
+        unlisted=remarks.unlisted(found),
     )
     cases = [
         Case(
@@ -189,7 +181,7 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
     data["verdict"] = final.verdict
     data["answers"] = dict(final.answers)
     levels = ("error", "warning", "info")
-    everything = [*final.reasons, *_remarks(trial, found)]
+    everything = [*final.reasons, *remarks.remarks(trial, found)]
     data["reasons"] = [row for level in levels for row in everything if row["level"] == level]
     data["missing"] = [*final.missing, *found.missing]
 
@@ -242,88 +234,6 @@ def _timed(found: Evidence, state: TargetState) -> tuple[Any, ...]:
         for one in found.rounds.contestants
         if one.state is state and one.timing is not None
     )
-
-
-def _remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
-    """What decides nothing but belongs on the first page."""
-    remarks = document.note_reasons(trial.admitted) if trial.admitted is not None else []
-    remarks += found.export_reasons + found.given_reasons
-    for fault in found.faults:
-        text = f"{fault.stage} {fault.kind.value}: {fault.reason}"
-        remarks.append(rows.reason("run.core-fault", text, level="error"))
-    if found.advice is not None and not found.advice.gain:
-        remarks.append(rows.reason(f"int8.{found.advice.code}", found.advice.text, level="info"))
-    red = _red(found)
-    if red:
-        what = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"
-        text = f"the audit of the calibration set has {what}: {red[0].text}"
-        remarks.append(rows.reason(f"calibration.{red[0].code}", text, level="warning"))
-    remarks += _from_memory(trial) + _unsteady(found.judged)
-    if found.quick:
-        text = "quick run: fewer samples, fewer candidates, shorter rounds"
-        remarks.append(rows.reason("run.quick", text, level="info"))
-    if found.test is not None and found.calibration is None and found.int8:
-        text = "the ranges are the model's own; nobody showed the calibration data"
-        remarks.append(rows.reason("calibration.none", text, level="info"))
-    return remarks
-
-
-def _unsteady(judged: lr.JudgeResult | None) -> list[rows.Row]:
-    """Rungs that answer otherwise when they are run again in a way that must not matter."""
-    told = []
-    for rung in judged.rungs if judged is not None else ():
-        for floor in rung.noise:
-            if 0 <= floor.agreed < floor.n:
-                text = (
-                    f"{rung.rung}, {floor.what}: {floor.n - floor.agreed} of {floor.n} samples get "
-                    "another class; no step can be told apart by less"
-                )
-                target = rung.target
-                told.append(rows.reason("ladder.floor", text, target=target, level="warning"))
-    return told
-
-
-def _from_memory(trial: Trial) -> list[rows.Row]:
-    """What an earlier run in the folder spared this one."""
-    memory, told = trial.memory, []
-    if memory.used:
-        n = len(memory.used)
-        text = (
-            f"{n} steps were not done again: an earlier run in this folder did them on the same "
-            "inputs, code and versions; all that is measured was measured anew (--fresh: do all)"
-        )
-        told.append(rows.reason("run.remembered", text, level="info"))
-    if memory.damaged:
-        text = f"what an earlier run left was damaged, and done anew: {'; '.join(memory.damaged)}"
-        told.append(rows.reason("run.damaged-cache", text, level="warning"))
-    return told
-
-
-def _red(found: Evidence) -> list[Finding]:
-    return [f for f in found.audit.findings if f.level == RED] if found.audit else []
-
-
-def _decisive(found: Evidence) -> list[Finding]:
-    """Red findings that keep a verdict open.
-
-    A few near copies in the test set are named, but the drop cannot rest on them.
-    """
-    tested = found.test.info.count if found.test is not None else 0
-    return [f for f in _red(found) if f.code != NEAR_TEST or material(f, tested)]
-
-
-def material(finding: Finding, tested: int) -> bool:
-    """Whether near duplicates touch a share of the test set on which a drop could rest."""
-    partners = {pair[1] for pair in finding.pairs}
-    # Lists of pairs are cut: a full one may stand for any number.
-    cut = len(finding.pairs) >= SHOWN
-    return cut or max(finding.count, len(partners)) >= MATERIAL * tested
-
-
-def _unlisted(found: Evidence) -> str:
-    """What is said of test pictures that their own table leaves out."""
-    findings = found.test.info.findings if found.test is not None else ()
-    return next((f.text for f in findings if f.code == "unlisted"), "")
 
 
 def _contracts(found: Evidence) -> dict[str, Any] | None:

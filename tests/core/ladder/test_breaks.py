@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from seatrial.errors import UserError
 from seatrial.ladder import breaks as b
 from seatrial.ladder import breaks_child, isolate_child
+from seatrial.ladder.narrow import narrow_weights
 from seatrial.quantize.graph import Graph
 from seatrial.samples import Samples, StoreWriter
 from seatrial.testing.local import LocalJob
@@ -144,7 +145,7 @@ def test_layers_side_by_side_are_those_of_the_model(tmp_path, job, images, casts
 def test_seven_bits_are_half_the_integers_and_nearly_the_same_function(tmp_path, job, images):
     model = quantised(tmp_path / "m")
     graph = Graph.read(tmp_path / "m" / "model.onnx")
-    assert isolate_child.narrow_weights(graph) == set(LAYERS)
+    assert narrow_weights(graph) == set(LAYERS)
     stored = [
         numpy_helper.to_array(t)
         for t in graph.model.graph.initializer
