@@ -13,7 +13,7 @@ from seatrial.benchmark.records import Facts, Timing
 from seatrial.benchmark.stats import Quantile
 from seatrial.results import TensorIO
 from seatrial.trial import context, layouts, shapes
-from seatrial.trial.evidence import NEAR_TEST, material
+from seatrial.trial.remarks import NEAR_TEST, material
 
 channels = st.sampled_from(layouts.CHANNELS)
 sides = st.one_of(st.integers(5, 4096), st.sampled_from(("h", "w", "?")))
