@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # pytest-xdist: one worker per core, but never so many that latency rounds starve.
 WORKERS ?= 2
 
-.PHONY: demo test test-long zoo kit bindings vendors lint type bench docs format clean
+.PHONY: demo test test-long zoo kit bindings vendors lint type bench bench-calibration docs format clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -89,6 +89,10 @@ type: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/overhead.py
 
+# Calibration against inference alone and other quantizers: some 40 minutes, and goes on if ended.
+bench-calibration: $(STAMP)
+	$(BIN)/python benchmarks/calibration.py --folder bench-calibration
+
 docs: $(STAMP)
 	$(BIN)/python -m pytest -q tests/docs
 
@@ -97,4 +101,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist demo-trial .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist demo-trial bench-calibration .mypy_cache .ruff_cache .pytest_cache
