@@ -47,7 +47,7 @@ def compile_check(request: CheckRequest, job: Job) -> CompileReport:
         return _refused(toolkit, prepared, built)
     job.progress("reading the engine back", 0.9)
     saved = save(toolkit, prepared, built, job.out)
-    placements = _placed(toolkit, prepared, built)
+    placements = _placed(toolkit, prepared, built, saved.layers)
     findings = (*built.sized, *(_fallback(p) for p in placements if _away(p)))
     notes = [*built.notes, *_notes(toolkit, prepared, built, saved.layers)]
     if request.precision == "int8":
@@ -148,10 +148,18 @@ def _refused(toolkit: Toolkit, prepared: Prepared, refusal: Refusal) -> CompileR
     )
 
 
-def _placed(toolkit: Toolkit, prepared: Prepared, built: Built) -> tuple[NodePlacement, ...]:
-    """Where each node is: a GPU takes all of a model or nothing, a DLA leaves some to the GPU."""
+def _placed(
+    toolkit: Toolkit, prepared: Prepared, built: Built, layers: Sequence[LayerRun]
+) -> tuple[NodePlacement, ...]:
+    """Where each node is: a GPU takes all of a model or nothing, a DLA leaves some to the GPU.
+
+    On a DLA a node is away when it cannot run there, and when the engine has it on the GPU only.
+    """
     own = "GPU" if toolkit.core is None else f"DLA {toolkit.core}"
     left = set(built.fallback)
+    if toolkit.core is not None:
+        there = {n for layer in layers if layer.on == "DLA" for n in layer.nodes}
+        left |= {n for layer in layers if layer.on != "DLA" for n in layer.nodes} - there
     return tuple(
         NodePlacement(
             node=n.label,

@@ -234,11 +234,13 @@ class Inspector:
     def _layer(self, group, kind):
         first, last = group[0], group[-1]
         convolution = first.op_type == "Conv"
+        # Built on the DLA is less than what could run there.
+        dla = self._engine._facts["dla"] and convolution
         tf32 = self._engine._facts["tf32"] and kind == "FP32"
         kernel = "sm80_xmma_fprop_implicit_gemm_tf32f32" if tf32 else "sm80_xmma_fprop"
         return {
             "Name": " + ".join(n.name for n in group),
-            "LayerType": "CaskConvolution" if convolution else "kgen",
+            "LayerType": "DLA" if dla else "CaskConvolution" if convolution else "kgen",
             "Inputs": [self._tensor(first.input[0], kind)],
             "Outputs": [self._tensor(last.output[0], kind)],
             "TacticName": kernel if convolution else "__myl_fused",
