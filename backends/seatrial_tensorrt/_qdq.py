@@ -16,7 +16,7 @@ from ._rules import Answer, Open, Refused
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 #: Name of the rules' source, for claims.
-SOURCE = "importer's rules for Q/DQ, read in the source for TensorRT 10.1"
+SOURCE = "Q/DQ rules of the importer's source, TensorRT 10.1"
 
 #: First opset whose pairs have an axis.
 _PER_AXIS_SINCE = 13

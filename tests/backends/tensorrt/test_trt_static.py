@@ -50,7 +50,7 @@ def test_the_table_knows_each_operator_once_and_by_onnx_names():
 def test_a_plain_network_is_listed_node_by_node(zoo):
     found, notes = claims(zoo, zoo.cnn())
     assert {c.claim for c in found.values()} == {Claim.LISTED} and len(found) == 7
-    assert all(c.source.startswith("operator table of the ONNX parser") for c in found.values())
+    assert all(c.source.startswith("operator table of TensorRT") for c in found.values())
     assert {c.confidence for c in found.values()} == {"medium"}
     assert notes == ("the table is read for TensorRT 11.4, since none is installed",)
 
@@ -193,7 +193,7 @@ def test_second_outputs_are_looked_at(zoo):
 def test_pairs_in_the_wanted_form_are_listed(zoo):
     found, _ = claims(zoo, zoo.qdq())
     assert {c.claim for c in found.values()} == {Claim.LISTED}
-    assert found["q"].source.startswith("importer's rules for Q/DQ")
+    assert found["q"].source.startswith("Q/DQ rules of the importer")
 
 
 @pytest.mark.parametrize(
