@@ -16,11 +16,12 @@ DISTRIBUTIONS = (
 
 
 def present() -> bool:
-    """Whether there is something to import."""
+    """Whether there is something to import; a mere folder of that name is nothing."""
     try:
-        return util.find_spec("tensorrt") is not None
+        spec = util.find_spec("tensorrt")
     except (ImportError, ValueError):
         return False
+    return spec is not None and spec.origin is not None
 
 
 def distributions() -> dict[str, str]:

@@ -422,7 +422,7 @@ class Registry:
 def make(major):
     """The module for one major version."""
     trt = types.ModuleType("tensorrt")
-    trt.__spec__ = ModuleSpec("tensorrt", None)
+    trt.__spec__ = ModuleSpec("tensorrt", None, origin="the fake")
     trt.__version__ = VERSIONS[major]
     trt.major = major
     trt.names = {k: v.split() for k, v in NAMES[VERSIONS[major]].items()}

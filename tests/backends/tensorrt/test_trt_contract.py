@@ -137,8 +137,18 @@ def test_nothing_is_judged_where_nothing_is_installed(zoo, monkeypatch, no_drive
     assert "supported" not in {c.claim.value for c in static.claims}
 
 
+def test_a_mere_folder_of_the_name_is_no_package(fresh, tmp_path):
+    (tmp_path / "tensorrt").mkdir()
+    code = (
+        "import importlib.util\n"
+        "from seatrial_tensorrt import _versions\n"
+        "give([importlib.util.find_spec('tensorrt') is None, _versions.present()])"
+    )
+    assert fresh(code, paths=[tmp_path]) == [False, False]
+
+
 def test_versions_are_read_without_an_import(monkeypatch):
     assert _versions.parse("11.4.0.106") == (11, 4) and _versions.parse("x") == (0, 0)
-    monkeypatch.setattr(_versions.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(_versions, "present", lambda: True)
     monkeypatch.setattr(_versions, "distributions", lambda: {"tensorrt": "10.16.1.11"})
     assert _versions.installed() == (10, 16)
