@@ -1,14 +1,19 @@
-"""Quantisation-aware training of a net of inverted residuals: float, PTQ and QAT side by side.
+"""Quantisation-aware training of small nets: float, PTQ and QAT side by side.
 
 The net is trained here, on the 2,048 calibration pictures and 3,000 of the 5,000 of the test file
 (500 of them choose the epoch of QAT and train nothing). The last 2,000 pictures judge: they are
-opened once, at the end, when every model is made. Everything runs with one thread on the CPU.
+opened once, at the end, when every model is made; ``--no-judge`` leaves them closed and takes the
+500 instead, for choosing what is worth a study. Everything runs with one thread on the CPU.
 
-Rows: the float model; min-max ranges with one scale per tensor for weights and activations (the
-naive way); the best of the bake-off of ``seatrial quantize``; ``seatrial qat``. Each INT8 form
-that asks for other arithmetic is a training of its own. Drops are paired, with Tango's interval.
+Nets: ``residuals`` (inverted residuals, ReLU6) and ``narrow`` (depthwise-separable, no residuals,
+hard swish). Forms: ``u8`` (CPUs), ``s8sym`` (symmetric INT8, float biases), and the one that the
+simplest accelerators take, ``s8sym-pertensor`` (the same with one scale per weight tensor).
 
-Usage: SEATRIAL_DATA=FOLDER python benchmarks/qat.py [--epochs N] [--qat-epochs N] [--work DIR]
+Rows: the float model; min-max ranges in the form; the best of the plan of ``seatrial quantize``
+with every node in INT8; ``seatrial qat``. Drops are paired, with Tango's interval.
+
+Usage: SEATRIAL_DATA=FOLDER python benchmarks/qat.py [--net NAME] [--forms NAME...] [--epochs N]
+       [--qat-epochs N] [--work DIR] [--no-judge]
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import os
 import shutil
 import tempfile
 import time
+import unittest.mock
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +32,21 @@ import torch
 from torch import nn
 
 import seatrial
-from seatrial.options import QatOptions, QuantizeOptions
+from seatrial import results as r
+from seatrial.options import QatOptions
+from seatrial.registry import Plugin
+from seatrial.trial import qat as stages
+from seatrial.trial.targets import TargetState
 
 CALIBRATION, VALIDATION, TEST = 1024, 500, 2000
-#: Forms to train for: what a CPU runs, and the symmetric form that only has to be named.
-FORMS = {"u8": ("onnxruntime:cpu",), "s8sym": ("onnxruntime:tensorrt",)}
+#: Forms to train for.
+FORMS = {
+    "u8": r.QdqDialect(),
+    "s8sym": r.QdqDialect(activations="int8", symmetric=True, bias="float"),
+    "s8sym-pertensor": r.QdqDialect(
+        activations="int8", symmetric=True, bias="float", per_channel=False
+    ),
+}
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -79,6 +95,42 @@ class Net(nn.Module):
         return self.classes(self.head(self.blocks(self.stem(image))).mean((2, 3)))
 
 
+class Separable(nn.Sequential):
+    """A depthwise 3x3 and a pointwise layer, each with normalisation and hard swish."""
+
+    def __init__(self, width: int, out: int, stride: int) -> None:
+        super().__init__(
+            nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.Hardswish(),
+            nn.Conv2d(width, out, 1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.Hardswish(),
+        )
+
+
+class Narrow(nn.Module):
+    """Ten depthwise-separable layers without residuals, 10 classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.Hardswish()
+        )
+        widths = (16, 16, 24, 24, 32, 32, 48, 48, 64, 64, 96)
+        strides = (1, 2, 1, 2, 1, 1, 1, 2, 1, 1)
+        self.layers = nn.Sequential(
+            *(Separable(a, b, s) for a, b, s in zip(widths, widths[1:], strides, strict=False))
+        )
+        self.classes = nn.Linear(96, 10)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.classes(self.layers(self.stem(image)).mean((2, 3)))
+
+
+NETS = {"residuals": Net, "narrow": Narrow}
+
+
 class Pictures(torch.utils.data.Dataset):
     """Pictures as the net takes them; ``moved``: flipped and shifted at random."""
 
@@ -112,7 +164,7 @@ def _training() -> tuple[Any, Any]:
 
 def model() -> nn.Module:
     """The trained float net."""
-    net = Net()
+    net = NETS[os.environ["SEATRIAL_QAT_NET"]]()
     net.load_state_dict(torch.load(Path(os.environ["SEATRIAL_QAT_WORK"]) / "float.pt"))
     return net.eval()
 
@@ -142,18 +194,20 @@ def calibration() -> Any:
 def main() -> int:
     """Train, quantise, train again, judge, print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--net", choices=NETS, default="residuals")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--qat-epochs", type=int, default=4)
     parser.add_argument("--work", type=Path)
-    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=["u8", "s8sym"])
+    parser.add_argument("--no-judge", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     work = args.work or Path(tempfile.mkdtemp(prefix="seatrial-qat-"))
     work.mkdir(parents=True, exist_ok=True)
-    os.environ["SEATRIAL_QAT_WORK"] = str(work)
+    os.environ["SEATRIAL_QAT_WORK"], os.environ["SEATRIAL_QAT_NET"] = str(work), args.net
     try:
         minutes, models = _make(work, args)
-        _judge(minutes, models)
+        _judge(minutes, models, *_judges(args.no_judge))
     finally:
         if args.work is None:
             shutil.rmtree(work)
@@ -167,36 +221,69 @@ def _make(work: Path, args: Any) -> tuple[dict[str, float], dict[str, Path]]:
     for form in args.forms:
         out = work / f"qat-{form}"
         started = time.monotonic()
-        report = seatrial.qat(
-            QatOptions(
-                model=f"{here}:model",
-                train=f"{here}:train",
-                validation=f"{here}:validation",
-                loss="torch.nn:CrossEntropyLoss",
-                calibration=f"{here}:calibration",
-                targets=FORMS[form],
-                epochs=args.qat_epochs,
-                threads=1,
-                out=str(out),
-            )
-        ).data
+        options = QatOptions(
+            model=f"{here}:model",
+            train=f"{here}:train",
+            validation=f"{here}:validation",
+            loss="torch.nn:CrossEntropyLoss",
+            calibration=f"{here}:calibration",
+            epochs=args.qat_epochs,
+            threads=1,
+            out=str(out),
+        )
+        with unittest.mock.patch.object(stages, "_choose_dialects", _named(FORMS[form])):
+            report = seatrial.qat(options).data
         part = report["qat"]
         losses = [e["validation_loss"] for e in part["epochs"]]
+        spent = {t["stage"]: t["seconds"] / 60 for t in report["timings"]}
         print(
             f"{form}: validation loss float {part['float_loss']:.4f}, epochs "
             + " ".join(f"{v:.4f}" for v in losses)
             + f", kept {part['best']}, export equal {[e['equal'] for e in part['exports']]},"
             f" training {part['seconds'] / 60:.1f} min, all {(time.monotonic() - started) / 60:.1f}"
         )
-        for row in report["candidates"]:
-            scores = row["scores"]
-            print(f"  {row['name']}: held-out KL {scores['kl']}, agreement {scores['agreement']}")
         models.setdefault("float", out / "float.onnx")
+        models |= _without_training(report, out, form)
         models[f"QAT {form}"] = out / "qat.onnx"
         minutes[f"QAT {form}"] = part["seconds"] / 60
-        minutes[f"PTQ {form}"] = _ptq(work, out / "float.onnx", form, models)
-    minutes["naive per-tensor"] = _naive(work, models["float"], models)
+        minutes[f"PTQ {form}"] = spent["INT8 without training"]
     return minutes, models
+
+
+def _named(dialect: r.QdqDialect) -> Any:
+    """Stands in for the choice of a target: one that takes this form and is only named."""
+
+    def choose(work: stages.Work) -> None:
+        state = TargetState("bench:form", Plugin(id="bench", value="bench", dist="", version=""))
+        state.target = r.Target(
+            id="form",
+            title="the form of a benchmark",
+            device="form",
+            kind=r.TargetKind.DEVICE,
+            rules=r.InputRules(qdq=dialect),
+        )
+        state.asked = True
+        work.trial.targets = [state]
+        work.dialects = [dialect]
+
+    return choose
+
+
+def _without_training(report: dict[str, Any], out: Path, form: str) -> dict[str, Path]:
+    """Min-max, and the closest candidate with every node in INT8."""
+    rows = [c for c in report["candidates"] if c["source"] == "core" and c["sha256"]]
+    rows = [c for c in rows if "float" not in c["name"].replace("floatbias", "")]
+    for row in rows:
+        scores = row["scores"]
+        print(f"  {row['name']}: held-out KL {scores['kl']}, agreement {scores['agreement']}")
+    best = min(rows, key=lambda c: (c["n"] < max(x["n"] for x in rows), c["scores"]["kl"]))
+    plain = next(c for c in rows if c["name"].startswith("core:minmax") and "+" not in c["name"])
+    print(f"  PTQ {form} is {best['name']}")
+    objects = out / ".seatrial" / "objects"
+    return {
+        f"{name} {form}": next((objects / row["sha256"]).glob("*.onnx"))
+        for name, row in (("min-max", plain), ("PTQ", best))
+    }
 
 
 def _float(path: Path, epochs: int) -> float:
@@ -204,7 +291,7 @@ def _float(path: Path, epochs: int) -> float:
     if path.exists():
         return 0.0
     torch.manual_seed(0)
-    started, net, loader = time.monotonic(), Net(), train()
+    started, net, loader = time.monotonic(), NETS[os.environ["SEATRIAL_QAT_NET"]](), train()
     adam = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
     rate = torch.optim.lr_scheduler.OneCycleLR(adam, 6e-3, epochs * len(loader))
     for _ in range(epochs):
@@ -217,68 +304,6 @@ def _float(path: Path, epochs: int) -> float:
     return (time.monotonic() - started) / 60
 
 
-def _ptq(work: Path, model: Path, form: str, models: dict[str, Path]) -> float:
-    """The best of the bake-off on the same calibration data."""
-    target = work / f"ptq-{form}.onnx"
-    started = time.monotonic()
-    if form == "u8":
-        here = str(Path(__file__).absolute())
-        seatrial.quantize(
-            QuantizeOptions(
-                model=str(model),
-                out=str(target),
-                calibration=f"{here}:calibration",
-                targets=FORMS[form],
-            )
-        )
-    else:
-        _insert(work, model, target, symmetric=True)
-    models[f"PTQ {form}"] = target
-    return (time.monotonic() - started) / 60
-
-
-def _naive(work: Path, model: Path, models: dict[str, Path]) -> float:
-    started = time.monotonic()
-    target = work / "naive.onnx"
-    _insert(work, model, target, symmetric=False, per_channel=False)
-    models["naive per-tensor"] = target
-    return (time.monotonic() - started) / 60
-
-
-def _insert(
-    work: Path, model: Path, target: Path, *, symmetric: bool, per_channel: bool = True
-) -> None:
-    """Min-max ranges in a form that no usable target here asks for."""
-    from seatrial.calibration import child as calibration_child
-    from seatrial.calibration.types import RangesRequest
-    from seatrial.quantize import child as quantize_child
-    from seatrial.quantize.types import InsertRequest
-    from seatrial.results import QdqDialect
-    from seatrial.samples import StoreWriter
-    from seatrial.testing import LocalJob
-
-    job = LocalJob(Path(tempfile.mkdtemp(dir=work)))
-    store = job.root / "store"
-    store.mkdir()
-    data = calibration()
-    writer = StoreWriter(store, len(data))
-    name = _session(model).get_inputs()[0].name
-    for i in range(len(data)):
-        writer.add({name: data[i][0].numpy()})
-    writer.close([{"id": str(i), "sha256": str(i)} for i in range(len(data))])
-    given = job.add(model)
-    ranges = calibration_child.ranges(RangesRequest(model=given, samples=job.add(store)), job)
-    dialect = QdqDialect(
-        activations="int8" if symmetric else "uint8",
-        symmetric=symmetric,
-        per_channel=per_channel,
-        bias="float" if symmetric else "int32",
-    )
-    request = InsertRequest(model=given, ranges=job.adopt(ranges.artifact), dialect=dialect)
-    made = quantize_child.insert(request, job)
-    shutil.copyfile(job.path(job.adopt(made.artifact)), target)
-
-
 def _session(path: Path) -> Any:
     import onnxruntime as ort
 
@@ -288,26 +313,36 @@ def _session(path: Path) -> Any:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _judge(minutes: dict[str, float], models: dict[str, Path]) -> None:
-    """Open the test slice, run every model over it with Q/DQ taken literally, print the table."""
+def _judges(closed: bool) -> tuple[Any, Any]:
+    """The pictures that judge: the test slice, or those that chose the epoch."""
+    if closed:
+        images, labels = _training()
+        return images[-VALIDATION:], labels[-VALIDATION:]
+    images, labels = _archive("cifar10_jpeg_test_A5000.npz")
+    return images[-TEST:], labels[-TEST:]
+
+
+def _judge(minutes: dict[str, float], models: dict[str, Path], images: Any, labels: Any) -> None:
+    """Run every model over the pictures with Q/DQ taken literally, print the table."""
     from seatrial.verdict.proportions import tango
 
-    images, labels = (part[-TEST:] for part in _archive("cifar10_jpeg_test_A5000.npz"))
+    count = len(labels)
     data = torch.stack([x for x, _ in Pictures(images, labels)]).numpy()
     right, top = {}, {}
     for name, path in models.items():
         session = _session(path)
         feed = session.get_inputs()[0].name
-        parts = [session.run(None, {feed: data[k : k + 50]})[0] for k in range(0, TEST, 50)]
+        parts = [session.run(None, {feed: data[k : k + 50]})[0] for k in range(0, count, 50)]
         top[name] = np.concatenate(parts).argmax(1)
         right[name] = top[name] == labels
-    print(f"\n{'model':18} {'top-1':>6} {'drop':>6} {'95 %':>16} {'agrees':>7} {'minutes':>8}")
+    heads = f"{'top-1':>6} {'drop':>6} {'95 %':>16} {'agrees':>7} {'minutes':>8}"
+    print(f"\n{count} pictures\n{'model':24} {heads}")
     for name in ("float", *sorted(n for n in models if n != "float")):
         lost = int((right["float"] & ~right[name]).sum())
         won = int((~right["float"] & right[name]).sum())
-        low, high = tango(lost, won, TEST)
+        low, high = tango(lost, won, count)
         print(
-            f"{name:18} {100 * right[name].mean():6.2f} {100 * (lost - won) / TEST:6.2f} "
+            f"{name:24} {100 * right[name].mean():6.2f} {100 * (lost - won) / count:6.2f} "
             f"{f'[{100 * low:.2f}, {100 * high:.2f}]':>16} "
             f"{100 * (top[name] == top['float']).mean():7.2f} {minutes.get(name, 0):8.1f}"
         )
@@ -316,9 +351,9 @@ def _judge(minutes: dict[str, float], models: dict[str, Path]) -> None:
         if qat in right:
             won = int((right[qat] & ~right[ptq]).sum())
             lost = int((~right[qat] & right[ptq]).sum())
-            low, high = tango(won, lost, TEST)
+            low, high = tango(won, lost, count)
             print(
-                f"{qat} over {ptq}: {100 * (won - lost) / TEST:.2f} points "
+                f"{qat} over {ptq}: {100 * (won - lost) / count:.2f} points "
                 f"[{100 * low:.2f}, {100 * high:.2f}], {won} won, {lost} lost"
             )
 
