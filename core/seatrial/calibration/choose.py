@@ -162,17 +162,28 @@ def least_divergence(values: Values) -> Range:
     last bin, and its 128-level form spread over the bins that are occupied. Zeros are left out:
     they are exact in every scale.
     """
-    import numpy as np
-
     peak = max(-values.lo, values.hi)
-    outer = values.middle != 0
-    magnitude, weight = np.abs(values.middle[outer]), values.count[outer]
-    index = np.minimum((magnitude / peak * KL_BINS).astype(int), KL_BINS - 1)
-    counts = np.bincount(index, weight, KL_BINS)
+    counts = _magnitudes(values, peak)
     sizes = range(KL_LEVELS, KL_BINS + 1, KL_STRIDE)
     best = min(reversed(sizes), key=lambda n: _divergence(counts, n))
     limit = peak * best / KL_BINS
     return max(values.lo, -limit), min(values.hi, limit)
+
+
+def _magnitudes(values: Values, peak: float) -> Any:
+    """Counts in :data:`KL_BINS` bins of magnitude up to the peak, zeros left out.
+
+    The bins at hand do not fit into these: each is taken as evenly filled. To move them whole
+    would make a comb of any smooth distribution, and the search would follow its teeth.
+    """
+    import numpy as np
+
+    outer = values.middle != 0
+    index = (np.abs(values.middle[outer]) / values.width).astype(int)
+    counts = np.bincount(index, values.count[outer])
+    edges = np.minimum(np.arange(len(counts) + 1) * values.width, peak)
+    below = np.interp(np.linspace(0, peak, KL_BINS + 1), edges, np.append(0, np.cumsum(counts)))
+    return np.diff(below)
 
 
 def _divergence(counts: Any, size: int) -> float:
@@ -182,7 +193,9 @@ def _divergence(counts: Any, size: int) -> float:
     clipped = inside.copy()
     clipped[-1] += counts[size:].sum()
     starts = np.arange(KL_LEVELS) * size // KL_LEVELS
-    occupied = inside > 0
+    # The last bin counts as occupied by what was clipped into it: whether a single value lies
+    # there must not decide.
+    occupied = clipped > 0
     sums = np.add.reduceat(inside, starts)
     each = sums / np.maximum(np.add.reduceat(occupied.astype(float), starts), 1)
     spread = np.repeat(each, np.diff([*starts, size])) * occupied
@@ -190,5 +203,5 @@ def _divergence(counts: Any, size: int) -> float:
         return float("inf")
     p, q = clipped / clipped.sum(), spread / spread.sum()
     used = p > 0
-    # What was clipped into an empty bin has no counterpart: a small mass stands in for it.
+    # Where a whole level is empty but for what was clipped, a small mass stands in for it.
     return float(np.sum(p[used] * np.log(p[used] / np.maximum(q[used], 1e-9))))
