@@ -100,12 +100,14 @@ def save(
     """
     engine = deserialise(toolkit, built.plan)
     types = {n.label: n.op_type for n in prepared.graph.nodes}
+    inputs, outputs = tensors(toolkit.trt, engine, perms or {})
+    outputs = [_renamed(io, prepared) for io in outputs]
     facts = {
         "versions": toolkit.versions(),
         "labels": prepared.labels,
         "types": types,
         "perms": dict(perms or {}),
-        "doubles": list(prepared.doubles),
+        "doubles": [io.name for io in outputs if io.dtype == "float64"],
     }
     (out / ENTRY).write_bytes(built.plan)
     (out / FACTS).write_text(json.dumps(facts), "utf-8")
@@ -113,20 +115,29 @@ def save(
     if built.timings:
         (out / TIMINGS).write_bytes(built.timings)
         files.append(TIMINGS)
-    inputs, outputs = tensors(toolkit.trt, engine, perms or {})
     order = {name: k for k, name in enumerate((*prepared.inputs, *prepared.outputs))}
     artifact = Artifact(
         format=FORMAT,
         entry=ENTRY,
         files=tuple(files),
         inputs=tuple(sorted(inputs, key=lambda io: order.get(io.name, 0))),
-        outputs=tuple(
-            dataclasses.replace(io, dtype="float64") if io.name in prepared.doubles else io
-            for io in sorted(outputs, key=lambda io: order.get(io.name, 0))
-        ),
+        outputs=tuple(sorted(outputs, key=lambda io: order.get(io.onnx or io.name, 0))),
     )
     text = information(toolkit, engine)
     return Saved(artifact, text, read_layers(text, prepared.labels, types))
+
+
+def _renamed(io: TensorIO, prepared: Prepared) -> TensorIO:
+    """An output with its ONNX name and type.
+
+    The parser puts ``__`` before the name of an output that is an input as well, and narrows
+    double to FP32; the session widens it again.
+    """
+    name = io.name
+    if name not in prepared.outputs and name.removeprefix("__") in prepared.outputs:
+        name = name.removeprefix("__")
+        io = dataclasses.replace(io, onnx=name)
+    return dataclasses.replace(io, dtype="float64") if name in prepared.doubles else io
 
 
 def deserialise(toolkit: Toolkit, plan: bytes) -> Any:

@@ -48,7 +48,8 @@ def compile_check(request: CheckRequest, job: Job) -> CompileReport:
     job.progress("reading the engine back", 0.9)
     saved = save(toolkit, prepared, built, job.out)
     placements = _placed(toolkit, prepared, built, saved.layers)
-    findings = (*built.sized, *(_fallback(p) for p in placements if _away(p)))
+    findings = (*built.sized, *_unseen(toolkit, saved.layers))
+    findings += tuple(_fallback(p) for p in placements if p.placement is Placement.FALLBACK)
     notes = [*built.notes, *_notes(toolkit, prepared, built, saved.layers)]
     if request.precision == "int8":
         more, how = _int8_findings(prepared, saved.layers)
@@ -157,7 +158,8 @@ def _placed(
     """
     own = "GPU" if toolkit.core is None else f"DLA {toolkit.core}"
     left = set(built.fallback)
-    if toolkit.core is not None:
+    seen = not _unseen(toolkit, layers)
+    if toolkit.core is not None and seen:
         there = {n for layer in layers if layer.on == "DLA" for n in layer.nodes}
         left |= {n for layer in layers if layer.on != "DLA" for n in layer.nodes} - there
     return tuple(
@@ -166,10 +168,20 @@ def _placed(
             op_type=n.op_type,
             domain=n.domain,
             on="GPU" if n.label in left else own,
-            placement=Placement.FALLBACK if n.label in left else Placement.TARGET,
+            placement=Placement.FALLBACK
+            if n.label in left
+            else (Placement.TARGET if seen else Placement.UNKNOWN),
         )
         for n in prepared.graph.nodes
     )
+
+
+def _unseen(toolkit: Toolkit, layers: Sequence[LayerRun]) -> tuple[Finding, ...]:
+    """On a DLA: whether the engine shows that anything of it runs there."""
+    if toolkit.core is None or any(layer.on == "DLA" for layer in layers):
+        return ()
+    reason = "the inspector names no layer on the DLA: what could run there was not seen to do so"
+    return (Finding(reason=reason, placement=Placement.UNKNOWN, severity="warning"),)
 
 
 def _away(placement: NodePlacement) -> bool:

@@ -63,7 +63,9 @@ def read_layers(
             found.append(LayerRun(layer=layer, op_type="", nodes=nodes_of(layer, labels), on=on))
             continue
         name, kind = str(layer.get("Name", "")), str(layer.get("LayerType", ""))
-        nodes = nodes_of(str(layer.get("Metadata") or ""), labels) or nodes_of(name, labels)
+        nodes = nodes_of(str(layer.get("Metadata") or ""), labels)
+        if not nodes and kind != "Reformat":  # its name is that of the layer that it serves
+            nodes = nodes_of(name, labels)
         outputs = layer.get("Outputs") or []
         found.append(
             LayerRun(

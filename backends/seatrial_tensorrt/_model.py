@@ -20,7 +20,7 @@ class Prepared:
 
     Attributes:
         data: the serialised model; weights in other files stay there.
-        path: where it lies, for those files.
+        path: where it lies, absolute, for those files.
         graph: as it was read, before anything was changed.
         labels: name that the parser sees -> label.
         inputs: names of the inputs that are fed, in order.
@@ -61,7 +61,7 @@ def prepare(path: Path, shapes: Mapping[str, tuple[int, ...]], max_batch: int = 
     """
     graph = _graph.read(path)
     model = _graph.load(path)
-    found = Prepared(b"", path, graph)
+    found = Prepared(b"", path.absolute(), graph)
     found.labels = name_nodes(model.graph, graph)
     given = {t.name for t in model.graph.initializer}
     fed = [i for i in model.graph.input if i.name not in given]

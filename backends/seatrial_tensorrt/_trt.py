@@ -164,6 +164,8 @@ class Toolkit:
             builder = trt.Builder(self.logger)
         except (TypeError, RuntimeError) as error:
             said = "; ".join(self.log.errors()[-2:]) or str(error)
+            if self.major >= 11 and parse(self.driver.version) < (13, 0):
+                said += f"; it needs a driver for CUDA 13, this one serves {self.driver.version}"
             raise NotHereError(
                 "builder",
                 f"TensorRT {self.version} makes no builder on {self.gpu}: {said}",

@@ -59,6 +59,8 @@ class Engine:
         with contextlib.suppress(Exception):
             inferred = onnx.shape_inference.infer_shapes(self._model).graph.output
             self._outputs = {o.name: o for o in inferred}
+        # [docs] an output with the name of an input is renamed
+        self._outputs = {f"__{n}" if n in self._inputs else n: v for n, v in self._outputs.items()}
         self._names = [*self._inputs, *self._outputs]
 
     @property

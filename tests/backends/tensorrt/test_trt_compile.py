@@ -278,6 +278,15 @@ def test_what_a_dla_leaves_to_the_gpu_is_a_fallback(trt, zoo):
     assert any("a DLA computes in FP16 or INT8" in n for n in report.notes)
 
 
+def test_an_engine_that_shows_nothing_on_the_dla_proves_nothing(trt, zoo):
+    trt.dla_cores = 1
+    report = compile_check(zoo, zoo.one("Relu", ["x"], out=[1, 3, 8, 8]), target="dla0")
+    assert report.verdict is Verdict.PARTIAL
+    assert [p.placement for p in report.placements] == [Placement.UNKNOWN]
+    (finding,) = report.findings
+    assert "names no layer on the DLA" in finding.reason and finding.severity == "warning"
+
+
 # --- INT8 -----------------------------------------------------------------------------------------
 
 

@@ -55,6 +55,12 @@ def test_types_of_10_stand_in_one_text(text, precision):
     assert found.layout == (text.rstrip(".") if " " in text else "")
 
 
+@pytest.mark.parametrize("key", ["DataType", "Datatype"])
+def test_both_spellings_of_11_are_read(key):
+    given = {"Name": "x", key: "Int8", "Format": "Row major linear INT8 format (kLINEAR)"}
+    assert layers(layer("", Inputs=[given], Outputs=[given]))[0].precision == "INT8"
+
+
 def test_types_of_11_stand_apart_from_the_format():
     (found,) = layers(layer("Int8|Row major linear INT8 format (kLINEAR)", split=True))
     assert (found.precision, found.layout) == ("INT8", "Row major linear INT8 format (kLINEAR)")
@@ -68,6 +74,14 @@ def test_nodes_come_from_the_metadata_else_from_the_name():
     assert layers("conv + relu")[0].nodes == ("conv", "relu")
     separated = layer("Float", Metadata="[ONNX Layer: conv]\x1e[ONNX Layer: /net/conv.1]")
     assert layers(separated)[0].nodes == ("conv", "/net/conv.1")
+
+
+def test_a_reformat_serves_a_layer_and_is_no_part_of_it():
+    name = "Reformatting CopyNode for Output Tensor 0 to conv + relu"
+    (found,) = layers(layer("Float", name=name, nodes=(), LayerType="Reformat"))
+    assert found.nodes == ()
+    older = "conv.weight + q + conv + PWN(relu)"
+    assert layers(layer("Int8", name=older, nodes=()))[0].nodes == ("q", "conv", "relu")
 
 
 def test_the_kernel_tells_tf32_and_the_weights_tell_int8():

@@ -136,6 +136,31 @@ def test_types_other_than_float_pass_through(trt, zoo):
         session.close()
 
 
+def test_an_output_that_is_an_input_keeps_its_onnx_name(trt, zoo):
+    node = helper.make_node("Relu", ["x"], ["y"], name="act")
+    value = zoo.value("x", [2, 3])
+    artifact = built(zoo, zoo.save([node], [value], [value, zoo.value("y", [2, 3])]))
+    assert [(io.name, io.onnx) for io in artifact.outputs] == [("__x", "x"), ("y", "")]
+    session = opened(zoo, artifact)
+    x = np.arange(-3, 3, dtype=np.float32).reshape(2, 3)
+    given = session.run({"x": x})
+    np.testing.assert_array_equal(given["__x"], x)
+    np.testing.assert_array_equal(given["y"], np.maximum(x, 0))
+    session.close()
+
+
+def test_double_comes_back_as_double(trt, zoo):
+    path = zoo.one("Tanh", ["x"], shape=(2, 3), out=[2, 3], kind=TensorProto.DOUBLE)
+    artifact = built(zoo, path)
+    assert (artifact.inputs[0].dtype, artifact.outputs[0].dtype) == ("float32", "float64")
+    session = opened(zoo, artifact)
+    x = zoo.rng.normal(0, 1, (2, 3)).astype(np.float32)
+    y = session.run({"x": x})["y"]
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(y, np.tanh(x), rtol=1e-6)
+    session.close()
+
+
 # --- what is not loaded ---------------------------------------------------------------------------
 
 
