@@ -49,23 +49,21 @@ def explain(trial: Trial, found: Evidence) -> None:
             continue
         trial.progress("breaks", f"{state.id} {step.row['rung']}")
         blank = lb.Break(rung=step.row["rung"], against=step.row["against"] or "")
-        if trial.clock.left_s < LEAST_S:
-            text = "where it breaks was not looked for: the time was spent"
-            state.facts["first_break"] = dataclasses.replace(blank, text=text)
-            continue
         search = _Search(trial, found, state, blank)
-        state.facts["first_break"] = search.floats() if _floats(step) else search.int8()
-
-
-def _floats(step: Graded) -> bool:
-    return bool(step.row["rung"] == lr.DEVICE_FLOAT)
+        floats = step.row["rung"] == lr.DEVICE_FLOAT
+        told = search.lesser() if floats else None
+        if told is None and trial.clock.left_s < LEAST_S:
+            text = "where it breaks was not looked for: the time was spent"
+            told = dataclasses.replace(blank, text=text)
+        state.facts["first_break"] = told or (search.floats() if floats else search.int8())
 
 
 def first_broken(graded: tuple[Graded, ...], target: str) -> Graded | None:
     """The lowest rung of a target that is not what it must equal.
 
-    Broken are float that is another computation, and INT8 that moves away from the same Q/DQ on
-    the reference by more than chance, or fails there. What INT8 itself costs is no break.
+    Broken are float that is another computation (also one that says so: a baseline told to be
+    FP32 that ran in less), and INT8 that moves away from the same Q/DQ on the reference by more
+    than chance, or fails there. What INT8 itself costs is no break.
     """
     for rung in (lr.DEVICE_FLOAT, lr.DEVICE_INT8):
         for step in graded:
@@ -74,8 +72,11 @@ def first_broken(graded: tuple[Graded, ...], target: str) -> Graded | None:
                 continue
             if rung == lr.DEVICE_INT8 and row["against"] != lr.ONNX_INT8:
                 continue
-            beyond = rung == lr.DEVICE_INT8 and row["ci95"] is not None and row["ci95"][0] > 0
-            if row["gate"] == FAIL or beyond:
+            if rung == lr.DEVICE_INT8:
+                moved = row["ci95"] is not None and row["ci95"][0] > 0
+            else:  # float that is not equal is judged by its drop
+                moved = row["source"] != lr.NATIVE and step.code.startswith("accuracy.")
+            if row["gate"] == FAIL or moved:
                 return step
     return None
 
@@ -112,8 +113,8 @@ class _Search:
 
     # --- float ----------------------------------------------------------------------------------
 
-    def floats(self) -> lb.Break:
-        """Why the target's FP32 is another computation than the model's."""
+    def lesser(self) -> lb.Break | None:
+        """Whether a lower precision ran, by what the kernels or the numbers themselves tell."""
         coarse = self._coarse()
         lesser = [x for x in self._layers_ran("fp32") if str(x["precision"]).upper() in LESSER]
         if coarse or lesser:
@@ -126,6 +127,10 @@ class _Search:
             )
             first = next((n for x in lesser for n in x["nodes"]), "")
             return self._told(lb.REDUCED, how, confirmed=True, layer=first)
+        return None
+
+    def floats(self) -> lb.Break:
+        """Why the target's FP32 is another computation than the model's."""
         mixed = self._misread(self.trial.model.ref, "all")
         if mixed is not None:
             return mixed

@@ -49,6 +49,30 @@ def test_a_bent_layer_is_found_on_the_float_rung(bad):
 
 
 @pytest.mark.long
+def test_a_bent_layer_is_found_on_the_int8_rung(bad):
+    found, _ = bad("bends8")
+    assert found["rung"] == "device-int8" and found["against"] == "onnx-int8"
+    assert found["layer"] == "pointwise" and found["layers"] == ["pointwise"]
+    assert found["cause"] == "unknown" and "7 bits do not mend it" in found["text"]
+    assert found["tested"] >= 3
+
+
+@pytest.mark.long
+def test_a_float_that_runs_in_bf16_is_told_by_its_kernels(start, shelf, tmp_path):
+    pytest.importorskip("openvino")
+    (tmp_path / "seatrial.toml").write_text(
+        '[target."openvino:CPU"]\noptions = {inference_precision = "bf16"}\n'
+    )
+    words = ["run", f"{shelf}/digits.onnx", "--calibration", f"{shelf}/calibration.npz"]
+    words += ["--test", f"{shelf}/test.npz[0:256]", "--quick", "-b", "openvino:CPU"]
+    _, targets, err = _ran(start, tmp_path, words, extra=False)
+    found = targets["openvino:CPU"]["first_break"]
+    assert (found["rung"], found["against"]) == ("device-float", "onnx-fp32"), err
+    assert (found["cause"], found["confirmed"]) == ("reduced-precision", True)
+    assert "BF16" in found["text"]
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("target", "rung", "cause"),
     [("turns", "device-float", "layout"), ("halves", "device-float", "reduced-precision")],
