@@ -13,7 +13,8 @@ from seatrial import results as r
 from seatrial.ladder import breaks as lb
 from seatrial.ladder import gates
 from seatrial.ladder import records as lr
-from seatrial.ladder.gates import EQUAL_DB, Graded
+from seatrial.ladder.equality import EQUAL_DB
+from seatrial.ladder.gates import Graded
 from seatrial.ladder.health import FAIL
 from seatrial.trial import ladder
 from seatrial.trial.beside import Beside

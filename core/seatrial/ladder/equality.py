@@ -1,0 +1,139 @@
+"""Is a step of the ladder the same computation, and what a measured noise floor excuses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seatrial.verdict.proportions import clopper_pearson
+
+from .health import FAIL, PASS, UNPROVEN, Gate
+from .records import (
+    DEVICE_INT8,
+    ONNX_INT8,
+    PYTORCH,
+    Comparison,
+    JudgeResult,
+    OutputDifference,
+    RungFacts,
+)
+
+#: Outputs this close are the same computation. Measured on six models (residual, depthwise, fire
+#: modules, transformer): two FP32 runtimes, or graph optimisation off and on, are 118 to 137 dB
+#: apart, BF16 25 to 48, INT8 10 to 32, INT8 weights with 16-bit activations 18 to 40.
+EQUAL_DB = 80.0
+
+#: A measured floor counts down to here (a lower precision is below it) and within this margin.
+FLOOR_DB, FLOOR_MARGIN_DB = 60.0, 6.0
+
+#: An output that no metric reads must follow this share of the reference's variance. INT8 on the
+#: models above follows 90 % or more (10 dB); noise of half the signal's power is no answer.
+FOLLOWS = 0.5
+
+
+def rung_facts(result: JudgeResult, rung: str, source: str | None = None) -> RungFacts | None:
+    """The facts of a rung; INT8 on the reference by its source."""
+    for facts in result.rungs:
+        if facts.rung == rung and (rung != ONNX_INT8 or facts.source == source):
+            return facts
+    return None
+
+
+def branches(step: Comparison) -> Gate | None:
+    """Output branches that the metric does not read: do they follow the float model at all?"""
+    known = [o for o in step.outputs if o.output in step.unscored and o.explained is not None]
+    worst = min(known, key=lambda o: o.explained or 0.0, default=None)
+    if worst is None or worst.explained is None or worst.explained >= FOLLOWS:
+        return None
+    share = max(0.0, worst.explained)
+    text = (
+        f"output {worst.output!r}, which the metric does not read, follows {share:.0%} of what "
+        f"varies in {step.against}"
+    )
+    if worst.explained <= 0:
+        text += ": its mean would do as well"
+        return Gate(gate=FAIL, code="ladder.branch", reason=text)
+    text += f"; less than {FOLLOWS:.0%} shows too little of that branch"
+    return Gate(gate=UNPROVEN, code="ladder.branch", reason=text)
+
+
+def equal(outputs: Sequence[OutputDifference]) -> bool:
+    """Whether all float outputs are numerically the same computation's."""
+    floats = [o for o in outputs if o.floating]
+    return bool(floats) and all(_same(o) for o in floats)
+
+
+def _same(output: OutputDifference) -> bool:
+    return output.identical or (output.sqnr_db is not None and output.sqnr_db >= EQUAL_DB)
+
+
+def float_step(step: Comparison, facts: RungFacts, result: JudgeResult) -> Gate | None:
+    """Float against float: equal within rounding, or judged by the drop if a precision is lower."""
+    beyond = _beyond(step, ())
+    if beyond and (step.against == PYTORCH or facts.precision in ("", "FP32")):
+        return Gate(gate=FAIL, code="ladder.noise", reason=beyond)
+    if equal(step.outputs):
+        apart = max(o.max_abs or 0.0 for o in step.outputs if o.floating)
+        text = f"equal within float rounding (largest difference {apart:.1e})"
+        return Gate(gate=PASS, code="ladder.equal", reason=text)
+    if step.against != PYTORCH and facts.precision != "FP32":
+        return None
+    if (floor := _within_floor(step, result)) is not None:
+        return floor
+    worst = min((o for o in step.outputs if not _same(o)), key=lambda o: o.sqnr_db or 0.0)
+    size = "has no signal to compare" if worst.sqnr_db is None else f"{worst.sqnr_db:.0f} dB"
+    text = (
+        f"output {worst.output!r} differs by more than float rounding ({size}; two FP32 runs "
+        f"reach {EQUAL_DB:.0f} dB or more): it is another computation, or a lower precision ran"
+    )
+    return Gate(gate=FAIL, code="ladder.not-equal", reason=text)
+
+
+def _within_floor(step: Comparison, result: JudgeResult) -> Gate | None:
+    """A net so sensitive that its own reference moves as much in ways that must not matter."""
+    base = rung_facts(result, step.against)
+    known = [f for f in (base.noise if base else ()) if f.sqnr_db is not None]
+    loudest = min(known, key=lambda f: f.sqnr_db or 0.0, default=None)
+    if loudest is None or loudest.sqnr_db is None or loudest.sqnr_db < FLOOR_DB:
+        return None
+    apart = [o.sqnr_db or 0.0 for o in step.outputs if o.floating and not o.identical]
+    if not apart or min(apart) < loudest.sqnr_db - FLOOR_MARGIN_DB:
+        return None
+    text = (
+        f"equal within the noise floor: {min(apart):.0f} dB from {step.against}, which itself "
+        f"moves to {loudest.sqnr_db:.0f} dB with {loudest.what}"
+    )
+    return Gate(gate=PASS, code="ladder.equal", reason=text)
+
+
+def int8_equality(step: Comparison, result: JudgeResult) -> Gate | None:
+    """A device's INT8 against the same Q/DQ on the reference: more than rounding apart?
+
+    Two INT8 kernels may round differently, so some classes flip. They may not flip more than the
+    noise floor and more than quantisation itself did: then another model runs.
+    """
+    if step.rung != DEVICE_INT8 or step.against != ONNX_INT8:
+        return None
+    quantised = [
+        c.n - c.agreed
+        for c in result.comparisons
+        if c.rung == ONNX_INT8 and c.source == step.source and c.agreed >= 0
+    ]
+    beyond = _beyond(step, quantised)
+    return Gate(gate=FAIL, code="ladder.noise", reason=beyond) if beyond else None
+
+
+def _beyond(step: Comparison, allowed: Sequence[int]) -> str:
+    """Why a step disagrees by more than the noise floor (and the other counts allowed), or ``""``.
+
+    Shares are compared by their exact 95 % intervals. Without a measured floor there is no claim.
+    """
+    floors = [*allowed, *([step.n - step.noise_agreed] if step.noise_agreed >= 0 else [])]
+    if step.agreed < 0 or not floors:
+        return ""
+    apart, floor = step.n - step.agreed, max(floors)
+    if clopper_pearson(apart, step.n)[0] <= clopper_pearson(floor, step.n)[1]:
+        return ""
+    return (
+        f"{apart} of {step.n} samples change class against {step.against}; "
+        f"the noise floor is {floor}: this step is not the same computation"
+    )
