@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # pytest-xdist: one worker per core, but never so many that latency rounds starve.
 WORKERS ?= 2
 
-.PHONY: demo test test-long zoo kit bindings vendors lint type bench bench-calibration docs format clean
+.PHONY: demo test test-long test-browser zoo kit bindings vendors lint type bench bench-calibration docs format clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ test: $(STAMP)
 # Lists in full of which `make test` takes a part.
 test-long: $(STAMP)
 	SEATRIAL_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long --timeout 1200
+
+# The page of a report in a real Chromium (Debian: apt-get install chromium chromium-driver).
+test-browser: $(STAMP)
+	SEATRIAL_BROWSER=1 $(BIN)/python -m pytest -q tests/browser
 
 # Every sabotaged and sound module of the export zoo; `make test` tries one of each kind.
 zoo: $(STAMP)

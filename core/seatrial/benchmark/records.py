@@ -10,7 +10,7 @@ from seatrial.codec import record
 from seatrial.report import rows
 from seatrial.results import Fault
 
-from .stats import Quantile
+from .stats import Quantile, spread
 
 
 @record
@@ -98,6 +98,7 @@ class Timing:
             p90_ms=named["p90"].value if "p90" in named else None,
             p99_ms=named["p99"].value if "p99" in named else None,
             ci95_ms=[median.low, median.high] if bounded and median else None,
+            quantiles_ms=spread(self.rounds),
             first_run_ms=self.first_ms,
             load_ms=self.load_ms,
             build_s=facts.build_s,

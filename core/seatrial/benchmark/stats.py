@@ -64,6 +64,21 @@ def quantile(rounds: Sequence[Sequence[float]], q: float) -> Quantile:
     )
 
 
+def spread(rounds: Sequence[Sequence[float]], steps: int = 40) -> list[float]:
+    """The distribution as ``steps + 1`` evenly spaced quantiles, extremes included.
+
+    Args:
+        rounds: latencies in any unit, one sequence per round.
+        steps: intervals between the quantiles.
+
+    Returns:
+        Values in ascending order, to four significant digits; empty without latencies.
+    """
+    values = sorted(v for one in rounds for v in one)
+    last = len(values) - 1
+    return [float(f"{values[round(last * k / steps)]:.4g}") for k in range(steps + 1) if values]
+
+
 def ranks(n: int, q: float, confidence: float = CONFIDENCE) -> tuple[int, int]:
     """Positions (from 0) of the order statistics that bound a quantile; -1: n is too small.
 

@@ -39,7 +39,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     flags.config(parser)
     parser.add_argument("--seed", metavar="N", help="of everything random (default 0)")
     flags.jobs(parser)
-    flags.output(parser)
+    flags.output(parser, page=True)
     parser.set_defaults(run=run)
 
 

@@ -33,13 +33,15 @@ def targets(parser: ArgumentParser) -> None:
     )
 
 
-def output(parser: ArgumentParser, *, report: bool = True) -> None:
-    """``--json``, ``-q``, ``-v``."""
+def output(parser: ArgumentParser, *, report: bool = True, page: bool = False) -> None:
+    """``--json``, ``-q``, ``-v``; ``--html`` for commands that have no folder to put a page in."""
     group = parser.add_argument_group("output")
     if report:
         group.add_argument(
             "--json", metavar="FILE", help="write the document here ('-': standard output, alone)"
         )
+    if page:
+        group.add_argument("--html", metavar="FILE", help="write the report as one page here")
     volume = group.add_mutually_exclusive_group()
     volume.add_argument(
         "-q", "--quiet", action="store_true", help="no progress, one line of result"

@@ -94,7 +94,16 @@ def write_json(document: str, target: str) -> None:
     """Write a JSON text to a file, or to standard output for ``-``."""
     if target == "-":
         put(document, sys.stdout)
-        return
+    else:
+        write_file(document, target)
+
+
+def write_file(document: str, target: str) -> None:
+    """Write a text to a file, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
     from pathlib import Path
 
     from seatrial.report.model import write_text
@@ -111,6 +120,8 @@ def deliver(report: Report, args: Namespace) -> int:
     """Show a report as the flags ask, and give its exit code."""
     if args.json:
         write_json(report.to_json(), args.json)
+    if getattr(args, "html", None):
+        write_file(report.to_html(), args.html)
     if args.json != "-":
         show([report], args)
     return report.exit_code

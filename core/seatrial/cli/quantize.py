@@ -43,7 +43,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     flags.all_int8(parser)
     flags.fresh(parser)
     flags.jobs(parser)
-    flags.output(parser)
+    flags.output(parser, page=True)
     parser.set_defaults(run=run)
 
 

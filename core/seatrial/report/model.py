@@ -57,6 +57,7 @@ def new(command: str, *, command_line: Sequence[str] = (), seed: int = 0) -> Row
         "ladder": [],
         "targets": [],
         "faults": [],
+        "logs": [],
         "sla": rows.sla(),
         "environment": rows.environment(),
         "timings": [],
@@ -245,6 +246,24 @@ class Report:
 
         return render(self.data)
 
+    def to_html(self) -> str:
+        """One self-contained page, see :mod:`seatrial.report.html`."""
+        from .html import render
+
+        return render(self.data)
+
+    def _repr_html_(self) -> str:
+        """The first screen as a fragment, for notebooks."""
+        from .html.notebook import fragment
+
+        return fragment(self.data)
+
+    def tables(self) -> dict[str, Any]:
+        """The document's lists of rows as pandas data frames, see :mod:`seatrial.report.frames`."""
+        from .frames import frames
+
+        return frames(self.data)
+
     def show(self) -> None:
         """Print the view for people on standard output."""
         from .terminal import show
@@ -252,16 +271,19 @@ class Report:
         show(self, sys.stdout)
 
     def write(self, folder: Path | str) -> Path:
-        """Write ``report.json`` and ``report.md``; a reader sees the old file or the new one.
+        """Write ``report.json``, ``.md`` and ``.html``; a reader sees the old file or the new one.
 
         Returns:
             The path of the JSON file.
         """
+        from .html import rendered
+
         root = Path(folder)
         root.mkdir(parents=True, exist_ok=True)
-        write_text(root / "report.md", self.to_markdown())
         write_text(root / "report.json", self.to_json())
         self.folder = root
+        write_text(root / "report.md", self.to_markdown())
+        write_text(root / "report.html", rendered(self.data))
         return root / "report.json"
 
 

@@ -31,7 +31,7 @@ def training(data: Data) -> sheets.Sheet:
     if not part:
         return sheets.Sheet("Training", heads, [])
     rows: list[tuple[str, ...]] = [
-        ("float", nr.DASH, f"{part['float_loss']:.4g}", nr.DASH, nr.DASH, "the model as given")
+        ("float", nr.DASH, _loss(part["float_loss"]), nr.DASH, nr.DASH, "the model as given")
     ]
     listed = part["epochs"]
     shown = [e for e in listed if e["number"] in (0, part["best"])]
@@ -42,8 +42,8 @@ def training(data: Data) -> sheets.Sheet:
         rows.append(
             (
                 "start" if start else str(e["number"]),
-                nr.DASH if start else f"{e['train_loss']:.4g}",
-                f"{e['validation_loss']:.4g}",
+                nr.DASH if start else _loss(e["train_loss"]),
+                _loss(e["validation_loss"]),
                 nr.DASH if start else f"{e['lr']:.2g}",
                 nr.DASH if start else f"{e['seconds']:.0f}",
                 "kept" if e["number"] == part["best"] else "",
@@ -81,3 +81,8 @@ def exports(data: Data) -> sheets.Sheet:
         decibel = nr.DASH if e["sqnr_db"] is None else f"{e['sqnr_db']:.1f}"
         rows.append((safe(e["path"], 60), safe(e["dialect"], 40), said, decibel, str(e["n"])))
     return sheets.Sheet("Exported", heads, rows)
+
+
+def _loss(value: float | None) -> str:
+    """A loss; training that diverged has none."""
+    return nr.DASH if value is None else f"{value:.4g}"

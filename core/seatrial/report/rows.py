@@ -50,8 +50,19 @@ def model(path: str, **known: Any) -> Row:
         "op_types": {},
         "parameters": None,
         "external_files": [],
+        "graph": None,
     }
     return _row("model", blank, known)
+
+
+def graph(nodes: list[Row], left_out: int = 0) -> Row:
+    """The model's nodes; ``left_out`` counts those that are not listed."""
+    return {"nodes": nodes, "left_out": left_out}
+
+
+def graph_node(node: str, op_type: str, reads: list[int], domain: str = "") -> Row:
+    """One node; ``reads`` are the positions of the nodes whose results it reads."""
+    return {"node": node, "op_type": op_type, "domain": domain, "reads": reads}
 
 
 def data_source(source: str, **known: Any) -> Row:
@@ -83,6 +94,8 @@ def calibration(**known: Any) -> Row:
         "audit": None,
         "facts": {},
         "cost": None,
+        "thumbnails": [],
+        "histograms": [],
     }
     return _row("calibration", blank, known)
 
@@ -427,6 +440,7 @@ def benchmark(precision: str, **known: Any) -> Row:
         "p90_ms": None,
         "p99_ms": None,
         "ci95_ms": None,
+        "quantiles_ms": [],
         "first_run_ms": None,
         "load_ms": None,
         "build_s": None,

@@ -24,7 +24,7 @@ from seatrial.quantize import bakeoff
 from seatrial.quantize.advice import advise
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
-from seatrial.trial import evidence
+from seatrial.trial import evidence, pictures
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.trial.machine import environment_row
@@ -87,6 +87,7 @@ def _stages(trial: Trial, found: Evidence, options: AuditOptions) -> None:
             found.train = _read(trial, found, train, "training", fed, force=force)
     with trial.stage("audit", 3, STAGES):
         review(trial, found, fed)
+        pictures.illustrate(trial, found)
 
 
 def _inputs(trial: Trial, found: Evidence, source: data_room.Source) -> _Fed:

@@ -72,13 +72,14 @@ def _bench(trial: Trial, options: BenchOptions) -> Report:
         )
     data = new("bench", command_line=options.command_line, seed=trial.seed)
     data["model"] = document.model_row(models[0])
-    data["models"] = [document.model_row(m) for m in models]
+    data["models"] = [{**document.model_row(m), "graph": None} for m in models]
     data["environment"] = environment_row()
     data["timings"] = trial.timings
     for state in trial.targets:
         state.facts["benchmark"] = timing.benchmark_rows(found, state)
         data["targets"].append(document.target_row(state))
     data["faults"] = document.fault_rows(trial.targets)
+    data["logs"] = document.log_rows(data["faults"], trial.out)
     if not real:
         text = f"fed with {SYNTHETIC} random samples: no data was given"
         data["reasons"].append(rows.reason("bench.synthetic", text, part="fast", level="warning"))

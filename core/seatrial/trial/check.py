@@ -72,6 +72,7 @@ def _check(trial: Trial, options: CheckOptions) -> Report:
     data["model"] = document.model_row(trial.model)
     data["targets"] = [document.target_row(t) for t in trial.targets]
     data["faults"] = document.fault_rows(trial.targets)
+    data["logs"] = document.log_rows(data["faults"], trial.out)
     data["environment"] = environment_row()
     data["timings"] = trial.timings
     data["reasons"] = [*document.note_reasons(trial.model), *_reasons(trial.targets)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seatrial.benchmark.machine import machine
@@ -9,8 +11,13 @@ from seatrial.codec import encode
 from seatrial.report import rows
 
 if TYPE_CHECKING:
-    from seatrial.intake import Admitted
+    from seatrial.intake import Admitted, ModelFacts
     from seatrial.trial.targets import TargetState
+
+#: Nodes of a graph that a report keeps.
+MOST_NODES = 5000
+#: Logs of which a report keeps the end, and bytes of each.
+MOST_LOGS, LOG_TAIL = 8, 3500
 
 
 def model_row(admitted: Admitted) -> rows.Row:
@@ -29,7 +36,44 @@ def model_row(admitted: Admitted) -> rows.Row:
         op_types=dict(facts.op_types),
         parameters=facts.parameters,
         external_files=list(facts.external_files),
+        graph=graph_row(facts),
     )
+
+
+def graph_row(facts: ModelFacts) -> rows.Row:
+    """Nodes of the model's own graph and who reads whom; a very large graph is only counted."""
+    own = [node for node in facts.nodes if not node.scope and not node.function]
+    if len(own) > MOST_NODES:
+        return rows.graph([], left_out=len(facts.nodes))
+    made = {name: i for i, node in enumerate(own) for name in node.outputs if name}
+    nodes = [
+        rows.graph_node(
+            node.label,
+            node.op_type,
+            sorted({made[name] for name in node.inputs if name in made} - {i}),
+            node.domain,
+        )
+        for i, node in enumerate(own)
+    ]
+    return rows.graph(nodes, left_out=len(facts.nodes) - len(own))
+
+
+def log_rows(faults: Iterable[rows.Row], root: Path) -> list[rows.Row]:
+    """The ends of the logs that faults name, as far as they are still there.
+
+    Args:
+        faults: rows whose ``log`` is a path relative to ``root``.
+        root: the output folder.
+    """
+    found = []
+    for name in list(dict.fromkeys(row["log"] for row in faults if row["log"]))[:MOST_LOGS]:
+        try:
+            content = (root / name).read_bytes()
+        except OSError:
+            continue
+        tail = content[-LOG_TAIL:].decode("utf-8", "replace")
+        found.append({"path": name, "tail": tail.lstrip("\ufffd"), "bytes": len(content)})
+    return found
 
 
 def tensor_row(tensor: Any) -> rows.Row:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from seatrial import data as data_room
 from seatrial import results as r
+from seatrial.audit.pictures import Pictures
 from seatrial.audit.records import Audit
 from seatrial.codec import encode
 from seatrial.export.records import FAIL, ModuleSpec
@@ -20,7 +21,7 @@ from seatrial.options import SLA, AuditOptions, QatOptions, QuantizeOptions, Run
 from seatrial.quantize.advice import Advice
 from seatrial.report import Report, new, rows
 from seatrial.tasks.base import TaskSpec
-from seatrial.trial import advised, document, layouts, quantise, remarks, timing
+from seatrial.trial import advised, document, layouts, pictures, quantise, remarks, timing
 from seatrial.trial.machine import environment_row
 from seatrial.verdict import rules
 from seatrial.verdict.records import Case, Circumstances
@@ -63,6 +64,7 @@ class Evidence:
     int8: bool = False
     overlap: data_room.Overlap | None = None
     audit: Audit | None = None
+    pictures: Pictures | None = None
     train: data_room.Loaded | None = None
     task: TaskSpec = dataclasses.field(default_factory=TaskSpec)
     rungs: list[lr.Rung] = dataclasses.field(default_factory=list)
@@ -119,6 +121,7 @@ def describe(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
     data["faults"] = document.fault_rows(trial.targets) + [
         {"target": None, **encode(fault)} for fault in found.faults
     ]
+    data["logs"] = document.log_rows(data["faults"], trial.out)
 
 
 def file_row(role: str, path: Path) -> rows.Row:
@@ -287,6 +290,8 @@ def _calibration(trial: Trial, found: Evidence) -> rows.Row | None:
         audit=audit.audit_row(review, sets) if review else None,
         facts={"held_out": len(found.split.held_out) if found.split else 0},
         cost=_cost(trial),
+        thumbnails=pictures.thumbnail_rows(found.pictures),
+        histograms=pictures.histogram_rows(found.pictures, chosen.method if chosen else ""),
     )
 
 

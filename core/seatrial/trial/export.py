@@ -123,6 +123,7 @@ def _export(trial: Trial, options: ExportOptions, out: Path) -> Report:
     data["faults"] = document.fault_rows(trial.targets) + [
         {"target": None, **encode(fault)} for fault in made.faults
     ]
+    data["logs"] = document.log_rows(data["faults"], trial.out)
     if trial.admitted is not None:
         data["model"] = document.model_row(trial.admitted)
     data["files"] = [file_row("model", out)] if written else []
@@ -160,6 +161,7 @@ def _changed(trial: Trial, options: ExportOptions, out: Path) -> Report:
     data["timings"] = trial.timings
     data["targets"] = [document.target_row(t) for t in trial.targets]
     data["faults"] = document.fault_rows(trial.targets)
+    data["logs"] = document.log_rows(data["faults"], trial.out)
     data["model"] = document.model_row(trial.model)
     data["files"] = [file_row("model", out)]
     return Report(data)
@@ -171,6 +173,7 @@ def _faulted(trial: Trial, options: ExportOptions, fault: r.Fault) -> Report:
     data["environment"] = environment_row()
     data["timings"] = trial.timings
     data["faults"] = [{"target": None, **encode(fault)}]
+    data["logs"] = document.log_rows(data["faults"], trial.out)
     data["export"] = view.unknown(options.model, fault.reason)
     return Report(data)
 

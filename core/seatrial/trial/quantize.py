@@ -18,7 +18,7 @@ from seatrial.quantize.schemes import PLAIN
 from seatrial.recovery import plan
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
-from seatrial.trial import document, evidence, quantise, ranges, recover, shapes
+from seatrial.trial import document, evidence, pictures, quantise, ranges, recover, shapes
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.trial.files import delivered
@@ -93,6 +93,7 @@ def _make(
         trial.batch = shapes.batch(trial.model.facts)
     with trial.stage("INT8", 4, STAGES):
         _candidates(trial, found, first, given)
+        pictures.illustrate(trial, found)
     if not found.portables:
         raise UserError("-b", "no usable target takes a Q/DQ model", advice="seatrial backends")
     return next(iter(found.portables.values()))

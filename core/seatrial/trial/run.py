@@ -21,6 +21,7 @@ from seatrial.trial import (
     given,
     ladder,
     layouts,
+    pictures,
     pieces,
     quantise,
     recover,
@@ -237,6 +238,7 @@ def _audit(trial: Trial, found: Evidence) -> None:
     trial.progress("audit", "calibration set")
     # Never left out: copies of the test set are known to it alone, and need no inference.
     review(trial, found, budget_s=max(0.0, min(AUDIT_S, 0.2 * trial.clock.left_s)))
+    pictures.illustrate(trial, found)
 
 
 def _benchmark(trial: Trial, found: Evidence) -> None:

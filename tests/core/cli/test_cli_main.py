@@ -406,6 +406,19 @@ def test_json_goes_to_a_file_beside_the_view(capsys, verb, tmp_path):
     assert "No such file" in err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["audit", "--calibration", "c"], ["quantize", "m.onnx", "--calibration", "c", "-o", "o"]],
+)
+def test_a_page_goes_to_a_file_where_no_folder_is_written(capsys, verb, tmp_path, words):
+    verb(words[0], Report(examples.quantized()))
+    file = tmp_path / "r.html"
+    run(capsys, *words, "--html", str(file))
+    assert file.read_text("utf-8").startswith("<!DOCTYPE html>")
+    code, _, err = run(capsys, *words, "--html", str(tmp_path / "no" / "r.html"))
+    assert code == 2 and "No such file" in err
+
+
 def test_quiet_is_one_line_without_progress(capsys, verb):
     verb("run", Report(examples.do_not_ship()))
     code, out, err = run(capsys, "run", "m.onnx", "-q")

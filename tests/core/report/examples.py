@@ -776,7 +776,140 @@ def trained():
     return {**quantized(), "command": "qat", "qat": part, "advice": advised()}
 
 
+#: A red dot of 1 pixel.
+DOT = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJg"
+    "gg=="
+)
+
+
+def graph(blocks=4):
+    """Inverted residuals in a row: expand, depthwise, project, and a sum around them."""
+    nodes = [rows.graph_node("/stem/Conv", "Conv", [])]
+    for k in range(blocks):
+        first = len(nodes) - 1
+        parts = (("expand", "Conv"), ("act", "HardSwish"), ("depthwise", "Conv"), ("act2", "Clip"))
+        for name, op in (*parts, ("project", "Conv")):
+            label = f"/features.{k}/conv/HardSwish" if op == "HardSwish" else f"/{k}/{name}/{op}"
+            nodes.append(rows.graph_node(label, op, [len(nodes) - 1]))
+        nodes.append(rows.graph_node(f"/{k}/Add", "Add", [first, len(nodes) - 1]))
+    return rows.graph([*nodes, rows.graph_node("/classifier/Softmax", "Softmax", [len(nodes) - 1])])
+
+
+def audited():
+    """An audit with a finding of each level, clusters, ranges and pictures."""
+    twins = [["a/1.png", "t/1.png", "test", "equal to the pixel"]]
+    found = [
+        rows.calibration_finding(
+            "near-test", "2 samples are in the test set", level="error", pairs=twins, count=2,
+            advice="leave them out", rule="a set must not be judged by itself", score=1.0,
+        ),
+        rows.calibration_finding("dark", "a sample is dark", samples=["a/2.png"], count=1),
+        rows.calibration_finding("few", "256 samples", level="info", tensors=["/stem/Conv_out"]),
+    ]  # fmt: skip
+    cluster = {"test": 40, "calibration": 3, "expected": 21.0, "samples": ["t/1.png"]}
+    measured = {
+        "checks": [
+            {"name": "duplicates", "status": "done", "reason": "", "seconds": 0.1},
+            {"name": "overlap with training data", "status": "left out",
+             "reason": "no training data", "seconds": 0.0},
+        ],
+        "sets": [
+            {"role": "calibration", "count": 256, "distinct": 254, "groups": 0, "kind": "folder",
+             "location": "/data"},
+            {"role": "test", "count": 500, "distinct": 500, "groups": 0, "kind": "folder",
+             "location": "/data"},
+        ],
+        "stability": {
+            "source": "activations", "half_median": 0.04, "half_worst": 0.1, "tensor": "x",
+            "text": "128 of 256 samples give 4% narrower ranges",
+            "curve": [
+                {"n": 8, "median": 0.7, "worst": 0.4},
+                {"n": 128, "median": 0.96, "worst": 0.8},
+            ],
+        },
+        "ranges": [],
+        "coverage": {
+            "features": "activations of x", "distance": 0.02, "usual": 0.01, "far": 0.1,
+            "clusters": [{"cluster": 1, **cluster}, {"cluster": 2, **cluster, "calibration": 30}],
+        },
+        "classes": {}, "classes_by": "", "alternatives": [], "scales": [], "facts": {},
+    }  # fmt: skip
+    pictures = [
+        {"role": role, "id": name, "type": "png", "picture": DOT}
+        for role, name in (
+            ("calibration", "a/1.png"),
+            ("test", "t/1.png"),
+            ("calibration", "a/2.png"),
+        )
+    ]
+    counts = [0.5, 0.2, 0.1, 0.1, 0.05, 0.03, 0.015, 0.005]
+    histogram = {
+        "tensor": "/stem/Conv_out", "lo": -1.0, "hi": 7.0, "counts": counts, "range_lo": -1.0,
+        "range_hi": 5.0, "below": 0.0, "above": 0.02, "weighted": False,
+    }  # fmt: skip
+    return calibrated(*found) | {
+        "audit": measured,
+        "thumbnails": pictures,
+        "histograms": [histogram, histogram | {"tensor": "narrow", "counts": []}],
+    }
+
+
+def pictured():
+    """Everything that a page can draw: graph, time, noise, Pareto points, pictures, logs."""
+    data = do_not_ship()
+    names = [node["node"] for node in graph()["nodes"]]
+    layers = [
+        {"layer": name, "op_type": "Convolution", "nodes": [name], "on": "CPU" if i % 3 else "GPU",
+         "precision": "INT8" if i % 4 else "FP32", "layout": "", "kernel": "k", "ms": 0.01 * i}
+        for i, name in enumerate(names[:-1])
+    ]  # fmt: skip
+    noisy = [
+        {"node": name, "op_type": "Conv", "tensor": f"{name}_out", "sqnr_db": 38.0 - 1.5 * i,
+         "new_db": 40.0, "inherited": 0.5}
+        for i, name in enumerate(names)
+    ]  # fmt: skip
+    data["model"]["graph"] = graph()
+    data["calibration"] = audited()
+    target = data["targets"][0]
+    target["built"] = built_partly()
+    target["ran"] = rows.ran(
+        "device", "CPU", int8=rows.execution(precisions={"INT8": 19, "FP32": 6}, layers=layers)
+    )
+    for row in target["benchmark"]:
+        row["quantiles_ms"] = [row["p50_ms"] * (0.8 + 0.01 * k) for k in range(41)]
+    data["diagnosis"] = [
+        rows.diagnosis(
+            "mse-per-channel", n=64, loss=0.2, weights=0.05, activations=0.15, layers=noisy,
+            order=[{"node": n, "gain": 0.1 / (1 + i)} for i, n in enumerate(names)], seconds=1.0,
+        )
+    ]  # fmt: skip
+    points = [("full INT8", [], 0.2, 3.8, True), ("2 layers in float", names[:2], 0.05, 4.4, False),
+              ("all in FP32", [], 0.0, 9.4, False)]  # fmt: skip
+    data["recovery"] = [
+        rows.recovery(
+            "mse-per-channel", n=64, chosen="full INT8", reason="nothing else is fast enough",
+            points=[
+                rows.recovery_point(
+                    name, nodes=nodes, loss=loss, agreement=99.0, chosen=chosen,
+                    targets=[rows.recovery_price(target["target"], p50_ms=ms, front=True,
+                                                 ci95_ms=[ms * 0.9, ms * 1.1])],
+                )
+                for name, nodes, loss, ms, chosen in points
+            ],
+            statements=[rows.statement(target["target"], "INT8 pays here: 2.47x FP32", pays=True)],
+        )
+    ]  # fmt: skip
+    data["faults"] = [
+        {"target": target["target"], **rows.fault("crashed", "seatrial_load", "died of SIGSEGV",
+         signal="SIGSEGV", log=".seatrial/logs/x.log")}
+    ]  # fmt: skip
+    data["logs"] = [{"path": ".seatrial/logs/x.log", "tail": "first\nlast words", "bytes": 16}]
+    return data
+
+
 ALL = {
+    "pictured": pictured,
     "ship": ship,
     "do_not_ship": do_not_ship,
     "not_proven": not_proven,

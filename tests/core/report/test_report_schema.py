@@ -275,12 +275,16 @@ def test_a_quantization_without_a_chosen_candidate_is_no_pass():
     assert finish(data)["exit_code"] == 3
 
 
-def test_write_leaves_both_files_and_nothing_else(tmp_path):
+def test_write_leaves_three_files_and_nothing_else(tmp_path):
     report = Report(examples.do_not_ship())
     assert report.path is None
     path = report.write(tmp_path / "deep" / "trial")
     assert report.path == path
-    assert sorted(p.name for p in path.parent.iterdir()) == ["report.json", "report.md"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
     validate(json.loads(path.read_text(encoding="ascii"), parse_constant=refuse))
     assert path.with_name("report.md").read_text(encoding="utf-8").startswith("## DO NOT SHIP")
 
@@ -296,4 +300,4 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         Report(examples.faults()).write(tmp_path)
     assert (tmp_path / "report.json").read_bytes() == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.json", "report.md"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json", "report.md"]

@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from seatrial.cli.app import parser
+from seatrial.report.html import FAILED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
@@ -118,6 +119,9 @@ def test_every_fault_has_a_log_and_every_object_its_digest(trial, name):
     for fault in ran.report["faults"]:
         assert (ran.folder / "out" / fault["log"]).is_file(), fault
     assert (ran.folder / "out" / "report.md").read_text().startswith("## ")
+    page = (ran.folder / "out" / "report.html").read_text("utf-8")
+    assert FAILED not in page and 'id="map"' in page
+    assert ("<img" in page and 'class="hist"' in page) or name != "ship"
 
 
 def test_json_on_standard_output_is_the_report_alone(trial):

@@ -1,0 +1,362 @@
+"""From a document to everything that the templates show. Nothing is decided or measured here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from seatrial.report import (
+    export_view,
+    facts,
+    measured,
+    numbers,
+    qat_view,
+    recovery_view,
+    sheets,
+)
+from seatrial.report.sheets import Data
+from seatrial.text import clean
+
+from . import audited, charts, summary, tables, words
+from . import graph as graphs
+from .untried import untried
+
+#: Findings of the compilers that are spelt out.
+MOST = 40
+
+_TITLES = {
+    "run": "Trial",
+    "check": "Does it compile?",
+    "audit": "Calibration audit",
+    "bench": "Side by side",
+    "quantize": "INT8 model",
+    "qat": "Quantisation-aware training",
+    "export": "Export to ONNX",
+}
+
+
+def page(data: Data) -> str:
+    """The whole page."""
+    style, script = static("page.css"), static("page.js")
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            d=data,
+            style=Markup(style),  # noqa: S704 - ours
+            script=Markup(script),  # noqa: S704 - ours
+            policy=policy(style, script),
+            **context(data),
+        )
+    )
+
+
+def policy(style: str, script: str) -> str:
+    """A content-security policy: our own style and script by their digests, and nothing else."""
+    return (
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def static(name: str) -> str:
+    """A file of the package."""
+    return files(__package__).joinpath("static", name).read_text("utf-8")
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Templates that escape everything, refuse what is not there, and show hidden characters."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "clean": clean,
+        "count": numbers.count,
+        "significant": numbers.significant,
+        "size": numbers.size,
+        "seconds": numbers.seconds,
+        "plain": words.plain,
+        "short": charts.short,
+        "minus": charts.minus,
+        "number": lambda v: numbers.DASH if v is None else charts.minus(f"{v:.4g}"),
+    }
+    return made
+
+
+def _visible(value: Any) -> Any:
+    """No control or bidirectional character gets through, whatever a template prints."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return "\n".join(clean(line, 10_000) for line in value.split("\n"))
+
+
+def context(data: Data) -> dict[str, Any]:
+    """What the templates need besides the document."""
+    known = graphs.facts(data)
+    absent = summary.absent(data)
+    return {
+        "title": _TITLES[data["command"]],
+        "subject": subject(data),
+        "overall": words.headline(data),
+        "cards": summary.cards(data),
+        "absent": absent,
+        "reasons": _reasons(data),
+        "untried": untried(data, absent),
+        "lines": _lines(data),
+        "ladder": _ladder(data),
+        "speed": _speed(data),
+        "recovery": _recovery(data),
+        "diagnosis": _diagnosis(data),
+        "support": _support(data, known),
+        "map": _map(data, known),
+        "audit": audited.audited(data),
+        "candidates": tables.of(measured.candidates(data, limit=60)),
+        "made": _made(data),
+        "faults": _faults(data),
+        "environment": tables.environment(data),
+        "artefacts": tables.artefacts(data),
+        "next": following(data),
+        "glossary": words.GLOSSARY,
+        "levels": words.LEVELS,
+    }
+
+
+def subject(data: Data) -> str:
+    """What the report is about: the model's file, or the data's."""
+    model = data["model"]
+    if model:
+        return clean(model["path"].rpartition("/")[2], 80)
+    source = data["data"]["calibration"]
+    return clean(source["source"].rpartition("/")[2] if source else data["command"], 80)
+
+
+def following(data: Data) -> list[str]:
+    """Commands to go on with; none that would print this report in another form."""
+    return [text for text in data["next"] if not text.startswith("cat ")]
+
+
+def _lines(data: Data) -> list[tuple[str, str]]:
+    """Facts under the verdict, as name and value."""
+    pairs = [("Holds for" if data["verdict"] else "Machine", facts.machines(data))]
+    pairs += [("Model", facts.about(data))] if data["model"] else []
+    pairs.append(("Limits", facts.limits(data)))
+    pairs.append(("Took", facts.time_taken(data).removeprefix("took ")))
+    return [(name, text) for name, text in pairs if text]
+
+
+def _reasons(data: Data) -> list[dict[str, Any]]:
+    """Reasons, worst first, without those that say the same again."""
+    once = {(r["target"], r["part"], r["text"]): r for r in data["reasons"]}
+    parts = {(t["target"], k): v for t in data["targets"] for k, v in (t["answers"] or {}).items()}
+
+    def level(row: Data) -> tuple[str, str, str]:
+        answer = parts.get((row["target"], row["part"]))
+        unsettled = row["level"] == "error" and answer == "NOT PROVEN"
+        return ("open", "?", "not proven") if unsettled else words.LEVELS[row["level"]]
+
+    return [
+        {
+            "level": level(r),
+            "about": clean(" · ".join(filter(None, (r["target"], words.PARTS.get(r["part"])))), 80),
+            "text": words.plain(r["text"], 500),
+        }
+        for r in once.values()
+    ]
+
+
+def _ladder(data: Data) -> dict[str, Any] | None:
+    sheet = measured.ladder(data)
+    shown = [r for r in data["ladder"] if r["gate"] != "not applicable" or r["drop"] is not None]
+    table = tables.of(sheet)
+    if table is None:
+        return None
+    base = next((r for r in data["ladder"] if r["reason"] == "the baseline"), None)
+    return {"chart": charts.ladder(shown), "table": table, "base": base, "noise": _noise(data)}
+
+
+def _noise(data: Data) -> str:
+    """What the noise floor is, in a sentence."""
+    known = [value for value in data["noise"].values() if value is not None]
+    if not known:
+        return ""
+    if min(known) >= 100:
+        return "Run a second time, every artefact named the same class for every sample."
+    worst = min(data["noise"], key=lambda k: data["noise"][k] or 0.0)
+    return (
+        f"Run a second time, an artefact names the same class for at least {min(known):.2f} % of "
+        f"the samples ({clean(words.plain(worst), 90)}): smaller differences are noise."
+    )
+
+
+def _speed(data: Data) -> dict[str, Any] | None:
+    several = bool(data["models"])
+    names = {m["sha256"]: m["path"].rpartition("/")[2] for m in data["models"]}
+    rows = []
+    for target in data["targets"]:
+        for row in target["benchmark"]:
+            model = f"{names.get(row['model'], '')} " if several else ""
+            plain = f"{model}{target['target']}, {row['precision']} {row['layout']}".rstrip()
+            rows.append((clean(plain, 80), row))
+    table = tables.of(measured.benchmark(data))
+    if table is None:
+        return None
+    causes = [(n, words.plain(r["speedup"]["cause"])) for n, r in rows
+              if r["speedup"] and r["speedup"]["cause"]]  # fmt: skip
+    return {
+        "chart": charts.latency(rows, data["sla"]["max_latency"]),
+        "table": table,
+        "layouts": tables.of(measured.layouts(data)),
+        "causes": causes,
+        "shown": sum(bool(r.get("quantiles_ms")) for _, r in rows),
+    }
+
+
+def _recovery(data: Data) -> list[dict[str, Any]]:
+    """Per candidate and target: the Pareto chart, its table, and what to make of it."""
+    made = []
+    for row in data["recovery"]:
+        for target in dict.fromkeys(t["target"] for p in row["points"] for t in p["targets"]):
+            priced = [
+                (point, next(t for t in point["targets"] if t["target"] == target))
+                for point in row["points"]
+                if any(t["target"] == target for t in point["targets"])
+            ]
+            numbered = [(i, *pair) for i, pair in enumerate(priced, 1)]
+            unit = "KL" if any(p["agreement"] is not None for p, _ in priced) else "relative error"
+            said = [s["text"] for s in row["statements"] if s["target"] == target]
+            made.append(
+                {
+                    "target": clean(target, 60),
+                    "chart": charts.pareto(numbered, f"loss, {unit}"),
+                    "table": _points(numbered, unit),
+                    "said": [words.plain(s) for s in said],
+                    "why": words.plain(f"{row['chosen']}: {row['reason']}"),
+                    "rule": words.plain(row["rule"]),
+                    "advice": [words.plain(a) for a in row["advice"]],
+                    "n": row["n"],
+                }
+            )
+    return made
+
+
+def _points(numbered: list[tuple[int, Data, Data]], unit: str) -> tables.Table:
+    rows, kinds = [], []
+    for i, point, price in numbered:
+        agreement = point["agreement"]
+        cells = [
+            str(i),
+            clean(point["name"], 80),
+            numbers.count(len(point["nodes"])),
+            numbers.significant(point["loss"]),
+            numbers.DASH if agreement is None else f"{agreement:.1f} %",
+            numbers.significant(price["p50_ms"]),
+            numbers.interval(price["ci95_ms"], None),
+            numbers.DASH if price["of_fp32"] is None else f"{price['of_fp32']:.2f}x",
+            "chosen" if point["chosen"] else "front" if price["front"] else "",
+        ]
+        rows.append(cells)
+        kinds.append("good" if point["chosen"] else "")
+    heads = f" >no.|kept in float| >nodes| >{unit}| >same answer| >p50 ms| >95 %| >of FP32|"
+    return tables.Table("Points", sheets.columns(heads), rows, kinds=kinds)
+
+
+def _diagnosis(data: Data) -> list[dict[str, Any]]:
+    made = []
+    for row, sheet in zip(data["diagnosis"], recovery_view.diagnoses(data), strict=True):
+        sheet.columns = sheets.columns("layer|what| >share of the loss| >noise, dB|cause")
+        layers = sheets.columns("layer|operator| >SQNR dB| >own noise, dB| >inherited")
+        cells = [
+            [
+                clean(x["node"], 90),
+                clean(x["op_type"], 40),
+                numbers.DASH if x["sqnr_db"] is None else f"{x['sqnr_db']:.1f}",
+                numbers.DASH if x["new_db"] is None else f"{x['new_db']:.1f}",
+                numbers.DASH if x["inherited"] is None else f"{x['inherited']:.0%}",
+            ]
+            for x in row["layers"]
+        ]
+        made.append(
+            {
+                "candidate": clean(row["candidate"], 80),
+                "culprits": tables.of(sheet),
+                "chart": charts.noise(row["layers"]),
+                "layers": tables.Table("Layers", layers, cells) if cells else None,
+            }
+        )
+    return made
+
+
+def _support(data: Data, known: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    matrix = tables.of(sheets.matrix(data))
+    if matrix is None:
+        return None
+    found = sheets.findings(data["targets"])
+    claims = [
+        (clean(t["target"], 60), clean(s, 120))
+        for t in data["targets"]
+        for s in (t["claimed"] or {"sources": ()})["sources"]
+    ]
+    return {
+        "matrix": matrix,
+        "operators": tables.operators(known),
+        "findings": found[:MOST],
+        "more": max(0, len(found) - MOST),
+        "sources": claims,
+    }
+
+
+def _map(data: Data, known: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if known is None:
+        return None
+    first = ["c none"] * len(known["names"])
+    if known["targets"]:
+        column = known["targets"][0]
+        form = "int8" if set(column["int8"]) != {"-"} else "fp32"
+        first = [f"c {graphs.BUILDS[letter][0]}" for letter in column[form]]
+    return {"svg": graphs.picture(data["model"]["graph"], first), "facts": known}
+
+
+def _made(data: Data) -> list[tables.Table]:
+    """How the model was made: export and training."""
+    found = []
+    if data["export"]:
+        part = data["export"]
+        found += [export_view.attempts(part), export_view.parity(part), export_view.axes(part)]
+        found.append(export_view.recipes(part))
+    if data["qat"]:
+        found += [qat_view.training(data), qat_view.exports(data)]
+    return tables.some(found)
+
+
+def _faults(data: Data) -> list[dict[str, Any]]:
+    """Faults with the end of their logs."""
+    tails = {row["path"]: row for row in data.get("logs", ())}
+    return [
+        {
+            "kind": row["kind"],
+            "about": clean(row["target"] or "the program itself", 60),
+            "stage": clean(row["stage"], 80),
+            "reason": clean(row["reason"], 400),
+            "log": clean(row["log"], 200),
+            "tail": tails.get(row["log"]),
+        }
+        for row in data["faults"]
+        if row["kind"] not in ("unavailable", "not offered")
+    ]
