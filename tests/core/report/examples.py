@@ -834,6 +834,7 @@ def audited():
             "clusters": [{"cluster": 1, **cluster}, {"cluster": 2, **cluster, "calibration": 30}],
         },
         "classes": {}, "classes_by": "", "alternatives": [], "scales": [], "facts": {},
+        "growth": None,
     }  # fmt: skip
     pictures = [
         {"role": role, "id": name, "type": "png", "picture": DOT}

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from seatrial.report import Report, finish, rows
 from seatrial.report.html import FAILED, charts, graph, layout, render, summary, untried, words
+from seatrial.share.redact import share
 
 
 def beside(name):
@@ -256,6 +257,15 @@ def test_any_number_may_be_missing(which, random, share):
     data = finish(examples.ALL[which]())
     Page(render(without_numbers(data, lambda: random.random() < share)))
     Page(render(without_numbers(data, lambda: True)))
+
+
+@pytest.mark.parametrize("level", ["customer", "public"])
+def test_a_shared_report_has_no_pictures_and_says_so(level):
+    data = share(finish(examples.pictured()), level)
+    page = Page(render(data))
+    assert page.sources == [] and f"Made to be shared ({level})" in page.text
+    assert "last words" not in page.text and "a/1.png" not in page.text
+    assert ("HardSwish" in page.text) and ("/stem/Conv" in render(data)) == (level == "customer")
 
 
 def test_a_page_that_cannot_be_drawn_costs_no_report(tmp_path):

@@ -25,7 +25,9 @@ def audited(data: Data) -> dict[str, Any] | None:
     if part is None:
         return None
     pictures: Pictures = {
-        (row["role"], row["id"]): _source(row) for row in part.get("thumbnails", ())
+        (row["role"], row["id"]): _source(row)
+        for row in part.get("thumbnails", ())
+        if row["picture"]  # a shared report has none
     }
     measured = part["audit"]
     return {

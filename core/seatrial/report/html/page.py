@@ -187,8 +187,23 @@ def _ladder(data: Data) -> dict[str, Any] | None:
     table = tables.of(sheet)
     if table is None:
         return None
+    breaks = [
+        (
+            clean(t["target"], 60),
+            words.plain(t["first_break"]["text"]),
+            t["first_break"]["confirmed"],
+        )
+        for t in data["targets"]
+        if t.get("first_break")
+    ]
     base = next((r for r in data["ladder"] if r["reason"] == "the baseline"), None)
-    return {"chart": charts.ladder(shown), "table": table, "base": base, "noise": _noise(data)}
+    return {
+        "chart": charts.ladder(shown),
+        "table": table,
+        "base": base,
+        "noise": _noise(data),
+        "breaks": breaks,
+    }
 
 
 def _noise(data: Data) -> str:
