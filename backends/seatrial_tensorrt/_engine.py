@@ -112,8 +112,8 @@ def build(
     _set_profile(toolkit, network, config, prepared)
     fallback = _left_to_gpu(toolkit, network, config, prepared)
     notes = [*prepared.notes, *toolkit.notes, *_of_dla(toolkit, half=half)]
-    if not covered.everything:
-        left = ", ".join(covered.refused[:4]) or "nothing by name"
+    if covered.refused:
+        left = ", ".join(covered.refused[:4])
         notes.append(f"parsed, although the parser's own survey leaves out {left}")
     cache, how = _timing_cache(toolkit, config)
     notes += how

@@ -121,6 +121,11 @@ class Graph:
     nodes: list[Seen] = field(default_factory=list)
     bodies: dict[str, list[Seen]] = field(default_factory=dict)
 
+    def function(self, seen: Seen) -> Any:
+        """The local function that a node calls, ``None`` when it calls none."""
+        key = (seen.domain, seen.op_type)
+        return next((f for f in self.model.functions if (domain_of(f.domain), f.name) == key), None)
+
     @property
     def quantised(self) -> bool:
         """Whether it carries Q/DQ pairs."""

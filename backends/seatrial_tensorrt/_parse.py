@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +24,18 @@ class Fault:
         op_type: its operator.
         code: name of the parser's error code.
         text: the parser's description, on one line.
+        index: the node's position, as the parser counts.
+        nested: the node stands in a branch or a body.
+        input: name of the input that failed, where it was none of the nodes.
     """
 
     label: str
     op_type: str
     code: str
     text: str
+    index: int = -1
+    nested: bool = False
+    input: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,11 @@ def parse(parser: Any, prepared: Prepared) -> tuple[bool, tuple[Fault, ...]]:
 def coverage(parser: Any, prepared: Prepared) -> Coverage:
     """Ask a parser that has parsed nothing yet which nodes it covers.
 
-    Whether a subgraph is supported says nothing once anything fails, so only the lists of nodes
-    count. Only the node of the last error is cut out of them: the nodes of the others are added.
-    Nodes whose output size depends on values are left out although they parse.
+    As the source for TensorRT 10.1 reads: whether a part is supported says nothing once anything
+    fails, so only the lists of nodes count. Left out of them are the node of the last error (by its
+    index, also where that counts in a branch or a body), nodes that read an input which failed, and
+    nodes whose output size depends on values, although they parse. The nodes of other errors are
+    added here.
     """
     everything = bool(parser.supports_model_v2(prepared.data, str(prepared.path)))
     covered: set[int] = set()
@@ -95,47 +102,61 @@ def coverage(parser: Any, prepared: Prepared) -> Coverage:
         covered.update(parser.get_subgraph_nodes(k))
     told = faults(parser, prepared)
     blamed = {f.label for f in told if f.label}
+    fed = {f.input for f in told if f.input}
+    miscounted = {f.index for f in told if f.nested}
     refused: list[str] = []
     sized: list[str] = []
     for node in prepared.top():
-        inside = any(label.startswith(f"{node.label}/") for label in blamed)
-        if node.label in blamed or inside:
+        if node.label in blamed or any(label.startswith(f"{node.label}/") for label in blamed):
             refused.append(node.label)
-        elif not covered and told:
-            continue  # it fell over the model as a whole, no part was made
-        elif node.index not in covered:
-            known = node.op_type in DATA_DEPENDENT and not node.domain
-            (sized if known else refused).append(node.label)
         elif node.op_type in DATA_DEPENDENT and not node.domain:
             sized.append(node.label)
+        elif node.index not in covered and (covered or not told):
+            innocent = node.index in miscounted or fed.intersection(node.node.input)
+            refused += [] if innocent else [node.label]
     # Where all is taken, a node that no part names was folded away.
-    return Coverage(everything, () if everything else tuple(refused), tuple(sized), told)
+    return Coverage(everything, () if not told else tuple(refused), tuple(sized), told)
 
 
 def faults(parser: Any, prepared: Prepared) -> tuple[Fault, ...]:
     """The errors that a parser holds, each once."""
-    top = {n.index: n for n in prepared.top()}
     found: dict[Fault, None] = {}
     for k in range(parser.num_errors):
         raw = parser.get_error(k)
-        label = prepared.label(str(raw.node_name()))
-        op_type = str(raw.node_operator())
-        stack = [str(text) for text in raw.local_function_stack() or ()]
-        at = top.get(int(raw.node())) if not stack else _caller(prepared, stack)
-        if not label and at is not None and (stack or op_type in ("", at.op_type)):
-            label, op_type = at.label, at.op_type
+        text = _line(str(raw.desc()))
         code = raw.code()
         name = str(getattr(code, "name", code)).rpartition(".")[2]
-        found[Fault(label, op_type, name, _line(str(raw.desc())))] = None
+        index = int(raw.node())
+        # Of an input that failed the index is -1, and its name stands where a file's would.
+        given = str(raw.file()) if index < 0 else ""
+        if given in prepared.inputs:
+            fault = Fault("", "", name, f"input {given}: {text}", input=given)
+        else:
+            at = _blamed(raw, prepared)
+            op_type = at.op_type if at is not None else str(raw.node_operator())
+            nested = at is not None and bool(at.scope)
+            fault = Fault(at.label if at is not None else "", op_type, name, text, index, nested)
+        found[fault] = None
     return tuple(found)
 
 
-def _caller(prepared: Prepared, stack: list[str]) -> Seen | None:
-    """The node of the model that calls the function in which an error is."""
-    words = {word for text in stack for word in re.split(r"[\s(),\[\]]+", text)} | {*stack}
-    calls = [n for n in prepared.graph.nodes if n.label in prepared.graph.bodies]
-    named = [n for n in calls if prepared.label(n.node.name) and n.node.name in words]
-    return next(iter(named or [n for n in calls if n.op_type in words]), None)
+def _blamed(raw: Any, prepared: Prepared) -> Seen | None:
+    """The node of the model that an error is about.
+
+    Inside a local function the index is that of the call, and the stack names the functions; in a
+    branch or a body it counts there, so that only the node's name tells.
+    """
+    top = {n.index: n for n in prepared.top()}
+    at = top.get(int(raw.node()))
+    stack = [str(text) for text in raw.local_function_stack() or ()]
+    if stack:
+        calls = [n for n in prepared.graph.nodes if n.op_type == stack[0]]
+        return at if at in calls else next(iter(calls), None)
+    label = prepared.label(str(raw.node_name()))
+    named = [n for n in prepared.graph.nodes if n.label == label] if label else []
+    if named:
+        return named[0]
+    return at if at is not None and str(raw.node_operator()) in ("", at.op_type) else None
 
 
 def findings(

@@ -15,7 +15,8 @@ from ._rules import Answer, Open, Refused
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 
-#: Name of the rules' source, for claims.
+#: Names of sources, for claims.
+IMPORTER = "the importer's source, TensorRT 10.1"
 SOURCE = "Q/DQ rules of the importer's source, TensorRT 10.1"
 
 #: First opset whose pairs have an axis.

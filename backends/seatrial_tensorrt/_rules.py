@@ -34,6 +34,11 @@ Rule = Callable[[Seen, Version], Iterator[Answer]]
 #: TopK selects fewer than this.
 _TOPK_LIMIT = 3840
 
+_PREFER_FLOOR = "round_prefer_floor"
+
+#: What an equation of Einsum may hold.
+_SUBSCRIPTS = frozenset("abcdefghijklmnopqrstuvwxyz->., ")
+
 _COORDINATES = frozenset(
     {"half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"}
 )
@@ -133,8 +138,18 @@ def _resize(seen: Seen, _: Version) -> Iterator[Answer]:
     how = seen.attribute("coordinate_transformation_mode", "half_pixel")
     if how not in _COORDINATES:
         yield Refused(f"Resize with coordinates {how}")
-    if seen.attribute("mode", "nearest") not in ("nearest", "linear"):
-        yield Refused(f"Resize with mode {seen.attribute('mode')}")
+    if (
+        how == "tf_half_pixel_for_nn"
+        and seen.attribute("nearest_mode", _PREFER_FLOOR) != _PREFER_FLOOR
+    ):
+        yield Refused(f"Resize with coordinates {how} and other rounding than {_PREFER_FLOOR}")
+    mode = seen.attribute("mode", "nearest")
+    if mode == "cubic":
+        yield Open(
+            "Resize with mode cubic: the table does not list it, the importer's source has it"
+        )
+    elif mode not in ("nearest", "linear"):
+        yield Refused(f"Resize with mode {mode}")
     if seen.attribute("antialias", 0):
         yield Refused("Resize with antialias")
     policy = seen.attribute("keep_aspect_ratio_policy", "stretch")
@@ -143,6 +158,22 @@ def _resize(seen: Seen, _: Version) -> Iterator[Answer]:
     axes = list(seen.attribute("axes", []))
     if axes and seen.given(2) and axes != list(range(len(axes))):
         yield Refused("Resize by scales over some of the axes")
+
+
+def _normalization(seen: Seen, _: Version) -> Iterator[Answer]:
+    if seen.attribute("training_mode", 0):
+        yield Refused("BatchNormalization in training mode")
+
+
+def _lp_normalization(seen: Seen, _: Version) -> Iterator[Answer]:
+    if seen.attribute("p", 2) not in (1, 2):
+        yield Refused("LpNormalization with p other than 1 and 2")
+
+
+def _einsum(seen: Seen, _: Version) -> Iterator[Answer]:
+    other = set(str(seen.attribute("equation", ""))) - _SUBSCRIPTS
+    if other:
+        yield Refused(f"Einsum with {', '.join(sorted(other))} in its equation")
 
 
 def _scatter_nd(seen: Seen, _: Version) -> Iterator[Answer]:
@@ -191,14 +222,17 @@ _AXES = _known(1, "axes", strict=True)
 RULES: Mapping[str, Rule] = {
     "Attention": _attention,
     "AveragePool": _pool,
+    "BatchNormalization": _normalization,
     "Constant": _constant,
     "CumSum": _known(1, "axis", strict=False),
     "DeformConv": _deform_conv,
     "Dropout": _dropout,
+    "Einsum": _einsum,
     "GRU": _recurrent,
     "GridSample": _grid_sample,
     "LSTM": _recurrent,
     "LayerNormalization": _only_first_output,
+    "LpNormalization": _lp_normalization,
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,
     "OneHot": _known(1, "depth", strict=False),

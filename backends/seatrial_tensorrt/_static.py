@@ -108,7 +108,9 @@ class Oracle:
 
     def answer(self, seen: Seen) -> Said:
         """What is said of one node."""
-        if seen.label in self.graph.bodies:
+        # The importer looks for an operator of its own by name first, then for a function.
+        row = self.table.row(seen.op_type)
+        if seen.label in self.graph.bodies and (row is None or not row.listed):
             return self._function(seen)
         said = self._foreign(seen) if seen.domain else self._own(seen)
         low, high = self.table.opsets
@@ -121,6 +123,9 @@ class Oracle:
 
     def _function(self, seen: Seen) -> Said:
         """A call of a local function: as good as the worst node of its body."""
+        function = self.graph.function(seen)
+        if function is not None and len(seen.node.input) != len(function.input):
+            return Said(Claim.UNSUPPORTED, "a local function that is not given all of its inputs")
         answers = [(s, self.answer(s)) for s in self.graph.bodies[seen.label]]
         for wanted in (Claim.UNSUPPORTED, Claim.UNKNOWN):
             for inner, said in answers:
@@ -136,12 +141,23 @@ class Oracle:
         row = self.table.row(name)
         if name.startswith("TRT_") and row is not None:
             return self._since(row)
+        if row is not None and row.listed:
+            return self._by_name(seen)
         if name in NEEDED:
             return Said(Claim.UNKNOWN, f"needs the plugin {name} of TensorRT's plugin library")
         text = f"{seen.domain}:{name} is no operator of the parser, it needs a plugin named {name}"
         if self.plugins:
             return Said(Claim.UNKNOWN, f"{text}; whether yours has it only a build tells")
         return Said(Claim.UNSUPPORTED, f"{text} (option plugins)")
+
+    def _by_name(self, seen: Seen) -> Said:
+        """A foreign operator with the name of a listed one: the domain is not looked at."""
+        if seen.op_type in _qdq.PAIR:
+            said = _said(_qdq.judge(seen, self.graph.opset, dla=self.dla), _qdq.SOURCE)
+            if said.claim is Claim.UNSUPPORTED:
+                return said
+        reason = f"the parser goes by the name alone and reads it as ONNX's own {seen.op_type}"
+        return Said(Claim.UNKNOWN, reason, _qdq.IMPORTER)
 
     def _own(self, seen: Seen) -> Said:
         row = self.table.row(seen.op_type)

@@ -84,12 +84,16 @@ class IHostMemory(bytearray):
 class ParserError:
     """[names] every fact of an error is a *method*."""
 
-    def __init__(self, code, desc, node, name, operator, stack=()):
+    def __init__(self, code, desc, node, name, operator, stack=(), file="importer.cpp"):
         self._facts = (code, desc, node, name, operator)
-        self._stack = list(stack)
+        self._stack, self._file = list(stack), file
+
+    def file(self):
+        """[source] of an input that failed: its name."""
+        return self._file
 
     def local_function_stack(self):
-        """[names] the calls above the node, as texts; which texts is a guess of this fake."""
+        """[source] names of the functions above the node, the outermost first."""
         return self._stack
 
     def code(self):
@@ -195,6 +199,15 @@ class OnnxParser:
             text = "Failed to read weights from an external file"
             self._errors = [ParserError(code.INVALID_VALUE, text, -1, "", "")]
             return None, []
+        self._errors = [
+            ParserError(
+                code.UNSUPPORTED_NODE, "Failed to convert ONNX data type", -1, "", "", (), i.name
+            )
+            for i in model.graph.input
+            if i.type.tensor_type.elem_type not in fake_engine.KINDS
+        ]
+        if self._errors:
+            return model, []
         found = Importer(model, self._trt.major).errors()
         self._errors = [
             ParserError(getattr(code, kind), text, index, node.name, node.op_type, stack)
@@ -205,8 +218,8 @@ class OnnxParser:
         return model, found
 
     def parse(self, data, path=""):
-        model, found = self._import(data, path)
-        if model is None or found:
+        model, _ = self._import(data, path)
+        if model is None or self._errors:
             return False
         self._network.take(model, [Layer(self._trt, n) for n in model.graph.node])
         return True
@@ -219,10 +232,12 @@ class OnnxParser:
             self._parts = []
             return False
         cut = {index for _, _, index, _, _ in found[-1:]}
+        failed = {e.file() for e in self._errors if e.node() < 0}
         cut |= {
             k
             for k, n in enumerate(model.graph.node)
             if n.op_type in ("NonMaxSuppression", "NonZero", "RoiAlign")
+            or failed.intersection(n.input)
         }
         self._parts, part = [], []
         for k in range(len(model.graph.node)):
@@ -232,7 +247,7 @@ class OnnxParser:
                 self._parts.append(part)
                 part = []
         self._parts += [part] if part else []
-        return not found
+        return not self._errors and not cut  # [source] false with such a node, too
 
     @property
     def num_subgraphs(self):

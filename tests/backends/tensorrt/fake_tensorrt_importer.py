@@ -41,23 +41,22 @@ class Importer:
         self.kinds |= {t.name: t.data_type for t in graph.initializer}
 
     def errors(self):
-        """(error code, text, index in the main graph, node, calls above it)."""
-        return list(self._graph(self.model.graph, None))
+        """(error code, text, index in its own graph or of the call, node, functions above it)."""
+        return list(self._graph(self.model.graph))
 
-    def _graph(self, graph, above):
+    def _graph(self, graph):
         self.constants |= {t.name: t for t in graph.initializer}
         for index, node in enumerate(graph.node):
             for attribute in node.attribute:
                 if node.op_type == "Constant" and attribute.name == "value":
                     self.constants[node.output[0]] = attribute.t
                 if attribute.HasField("g"):
-                    yield from self._graph(attribute.g, index if above is None else above)
-            at = index if above is None else above
+                    yield from self._graph(attribute.g)
             for inner in self._body(node):
-                yield (*self._node(inner), at, inner, [node.name])
+                yield (*self._node(inner), index, inner, [node.op_type])
             found = self._node(node)
             if found:
-                yield (*found, at, node, [])
+                yield (*found, index, node, [])
 
     def _body(self, node):
         """Refused nodes in the body of a local function."""
@@ -65,10 +64,10 @@ class Importer:
         return [n for n in (function.node if function else ()) if self._node(n)]
 
     def _node(self, node):
-        domain = "" if node.domain == "ai.onnx" else node.domain
         if (node.domain, node.op_type) in self.functions:
             return None
-        if domain or node.op_type not in LISTED or self._too_new(node.op_type):
+        # [source] the name alone counts
+        if node.op_type not in LISTED or self._too_new(node.op_type):
             return "INVALID_NODE", f"No importer registered for op {node.op_type}. {PLUGIN}"
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             return self._pair(node)

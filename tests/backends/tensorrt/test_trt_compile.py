@@ -80,7 +80,10 @@ def test_a_refusal_inside_a_branch_blames_the_inner_node(trt, zoo):
         "If", ["c"], ["y"], name="choice", then_branch=branch("Det"), else_branch=branch("Relu")
     )
     fed = [zoo.value("x", [2, 3, 3]), zoo.value("c", [], TensorProto.BOOL)]
-    report = compile_check(zoo, zoo.save([node], fed, [zoo.value("y", None)]))
+    # Inside the branch the refused node has index 0, as this one has outside.
+    first = helper.make_node("Relu", ["x"], ["before"], name="innocent")
+    out = [zoo.value("y", None), zoo.value("before", None)]
+    report = compile_check(zoo, zoo.save([first, node], fed, out))
     assert report.verdict is Verdict.UNSUPPORTED
     assert {f.node for f in report.findings} == {"choice/then_branch/in_Det"}
 
@@ -94,6 +97,28 @@ def test_a_refusal_inside_a_function_blames_the_call(trt, zoo):
     report = compile_check(zoo, path)
     assert report.verdict is Verdict.UNSUPPORTED
     assert [(f.node, f.op_type) for f in report.findings] == [("n", "Block")]
+
+
+def test_a_name_inside_a_function_is_no_name_of_the_model(trt, zoo):
+    body = helper.make_function(
+        "acme", "Block", ["a"], ["b"],
+        [helper.make_node("Det", ["a"], ["b"], name="fine")], [helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], name="fine"),
+        helper.make_node("Block", ["a"], ["y"], name="call", domain="acme"),
+    ]
+    fed, out = [zoo.value("x", [2, 3, 3])], [zoo.value("y", None)]
+    path = zoo.save(nodes, fed, out, domains=("acme",), functions=[body])
+    assert [f.node for f in compile_check(zoo, path).findings] == ["call"]
+
+
+def test_an_input_that_fails_is_named_and_its_readers_are_innocent(trt, zoo):
+    path = zoo.one("Identity", ["x"], shape=(2, 3), kind=TensorProto.UINT16)
+    report = compile_check(zoo, path)
+    assert report.verdict is Verdict.UNSUPPORTED
+    (finding,) = report.findings
+    assert finding.node == "" and "input x: Failed to convert" in finding.reason
 
 
 def test_a_model_that_the_parser_cannot_read_blames_no_node(trt, zoo):
@@ -116,6 +141,7 @@ def test_sizes_that_depend_on_values_are_supported_with_a_warning(trt, zoo):
     (finding,) = report.findings
     assert finding.node == "n" and finding.severity == "warning"
     assert finding.placement is Placement.TARGET and "not static" in finding.reason
+    assert not any("survey" in n for n in report.notes)
 
 
 def test_errors_that_the_parser_got_over_do_not_explain_the_builder(trt, zoo):

@@ -84,6 +84,16 @@ def test_foreign_operators_need_a_plugin(zoo):
     assert claim is Claim.UNSUPPORTED and "no operator of ONNX" in reason
 
 
+def test_the_domain_of_a_known_name_is_not_looked_at(zoo):
+    claim, reason = said(zoo, zoo.one("Gelu", ["x"], domain="com.microsoft"))
+    assert claim is Claim.UNKNOWN and "by the name alone" in reason
+    path = zoo.one(
+        "DequantizeLinear", ["x", "s", "z"], domain="com.microsoft", kind=U8,
+        weights=[zoo.constant("s", np.float32(1)), zoo.constant("z", np.uint8(3))],
+    )  # fmt: skip
+    assert said(zoo, path)[0] is Claim.UNSUPPORTED
+
+
 def test_types_are_followed_through_the_graph(zoo):
     nodes = [
         helper.make_node("Cast", ["x"], ["a"], name="cast", to=I64),
@@ -134,7 +144,14 @@ CONDITIONS = [
     (op("TopK", ["x", "k"], constants=[("k", np.array([4000]))]), "unsupported", "below 3840"),
     (op("TopK", ["x", "k"], constants=[("k", np.array([5]))], sorted=0), "unsupported", "sorted"),
     (op("Resize", ["x", "", "s"], constants=[("s", np.ones(4, np.float32))]), "listed", ""),
-    (op("Resize", ["x", "", "s"], mode="cubic"), "unsupported", "mode cubic"),
+    (op("Resize", ["x", "", "s"], mode="cubic"), "unknown", "mode cubic"),
+    (op("Resize", ["x", "", "s"], mode="area"), "unsupported", "mode area"),
+    (op("Resize", ["x", "", "s"], coordinate_transformation_mode="tf_half_pixel_for_nn",
+        nearest_mode="floor"), "unsupported", "other rounding"),
+    (op("BatchNormalization", ["x", "s", "b", "m", "v"], training_mode=1), "unsupported", "train"),
+    (op("LpNormalization", ["x"], p=3), "unsupported", "p other than"),
+    (op("Einsum", ["x", "x"], equation="bchw,bchw->bc"), "listed", ""),
+    (op("Einsum", ["x", "x"], equation="Bchw,Bchw->Bc"), "unsupported", "Einsum with B"),
     (op("Resize", ["x", "", "s"], antialias=1, opset=18), "unsupported", "antialias"),
     (op("Resize", ["x", "", "s"], coordinate_transformation_mode="tf_crop_and_resize"),
      "unsupported", "coordinates"),
@@ -290,6 +307,15 @@ def test_local_functions_are_followed(zoo, inner, claim):
     path = zoo.one("Block", ["x"], domain="acme", functions=[body], shape=(3, 3))
     found, reason = said(zoo, path)
     assert found.value == claim and (inner in reason) == (claim == "unsupported")
+
+
+def test_a_function_needs_all_of_its_inputs(zoo):
+    body = helper.make_function(
+        "acme", "Block", ["a", "b"], ["c"], [helper.make_node("Relu", ["a"], ["c"])],
+        [helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    claim, reason = said(zoo, zoo.one("Block", ["x"], domain="acme", functions=[body]))
+    assert claim is Claim.UNSUPPORTED and "not given all of its inputs" in reason
 
 
 def test_a_function_that_calls_itself_ends(zoo):
