@@ -92,7 +92,9 @@ class UnitForms:
         dialect = state.target.rules.qdq if state.target else None
         facts = self._trial.model.facts
         if dialect is None:
-            return None, "this target takes no Q/DQ model"
+            own = state.description is not None and "float" in state.description.int8_forms
+            why = "it quantises the float model on samples, in a run" if own else ""
+            return None, why or "this target takes no Q/DQ model"
         if facts.has_qdq:
             return self._trial.model.ref, "the model carries its own Q/DQ pairs"
         if dialect not in self._made:

@@ -179,8 +179,11 @@ def _on_cpu(model: Model, table: tuple[Layer, ...]) -> Iterator[Finding]:
         index = model.layer(layer.name)
         where = "" if index is not None else f" ({layer.name}, which the compiler made)"
         reason = f"{layer.op}{where} runs on the chip's {layer.on}"
-        severity = "info" if index is None and layer.op in MOVES else "warning"
-        yield _finding(model, index, reason, Placement.FALLBACK, on=layer.on, severity=severity)
+        # what moves a result to where the caller wants it is no part of the model
+        moves = index is None and layer.op in MOVES
+        placement = Placement.UNKNOWN if moves else Placement.FALLBACK
+        severity = "info" if moves else "warning"
+        yield _finding(model, index, reason, placement, on=layer.on, severity=severity)
 
 
 def _falls_back(made: Compiled) -> bool:
