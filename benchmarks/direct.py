@@ -90,20 +90,21 @@ def litert(path: Path, feeds: Feeds, shapes: Shapes) -> Iterator[dict | None]:
         interpreter = Interpreter(file)
         interpreter.allocate_tensors()
         yield None
-        runner = interpreter.get_signature_runner()
-        details = runner.get_input_details()
-        keys = list(details)
+        details = {d["name"]: d for d in interpreter.get_input_details()}
+        turned = {}
         for name, value in feeds.items():
-            detail = details[name if name in details else keys[0]]
+            detail = details[name if name in details else next(iter(details))]
             wanted = tuple(int(k) for k in detail["shape"])
-            turned = value
-            if value.ndim > 2 and value.shape != wanted:
-                turned = np.moveaxis(value, 1, -1)
-            if turned.shape != wanted:
-                interpreter.resize_tensor_input(detail["index"], turned.shape)
-                interpreter.allocate_tensors()
-            interpreter.set_tensor(detail["index"], np.asarray(turned, detail["dtype"], order="C"))
+            last = value.ndim > 2 and value.shape != wanted
+            turned[detail["index"]] = np.moveaxis(value, 1, -1) if last else value
+            if turned[detail["index"]].shape != wanted:
+                interpreter.resize_tensor_input(detail["index"], turned[detail["index"]].shape)
+        interpreter.allocate_tensors()
+        for detail in details.values():
+            value = np.asarray(turned[detail["index"]], detail["dtype"], order="C")
+            interpreter.set_tensor(detail["index"], value)
         interpreter.invoke()
+        runner = interpreter.get_signature_runner()
         found = {n: d["index"] for n, d in runner.get_output_details().items()}
         names = [o.name for o in onnx.load(path, load_external_data=False).graph.output]
         order = names if set(names) <= set(found) else list(found)

@@ -150,11 +150,13 @@ def kind_of(case: Case, answer: Answer, said: dict, out: Path) -> tuple[str, str
         return ("both died" if dead else "only the direct call died", fault)
     if answer.report is None:
         return ("check has a fault", f"{fault}; direct: {said.get('why', 'accepted')}")
+    if not accepted and said.get("ran") is False:
+        return "check refuses what does not run", ""
     if accepted != said["accepted"]:
         return (
             "check says no, the runtime yes" if said["accepted"] else "check says yes, it says no",
-            said.get("why", "")
-            or (answer.report.findings[0].reason if answer.report.findings else ""),
+            f"check: {next((f.reason for f in answer.report.findings), 'yes')[:150]};"
+            f" direct: {said.get('why', 'yes')}",
         )
     if not accepted:
         return "both refuse", ""
@@ -184,7 +186,7 @@ def compared(case: Case, answer: Answer, out: Path) -> tuple[str, str]:
 
 AGREED = (
     *("both refuse", "both compile (not run)", "both run, same numbers", "both run (random)"),
-    *("both fail to run", "both died"),
+    *("both fail to run", "both died", "check refuses what does not run"),
 )
 
 
@@ -221,12 +223,16 @@ def report(backend: str, stored: Shelf, names: list[str], folder: Path) -> None:
         limits=Limits(timeout_s=60),
         tolerance=Tolerance(),
     )
+    asked = [n for n in names if not bed.gate(stored.cases[n])]
+    gated, names = len(names) - len(asked), asked
     answers = hooks(bed, stored, names)
     said = direct(backend, python or sys.executable, stored, names, out)
     kinds = {n: kind_of(stored.cases[n], answers[n], said[n], out) for n in names}
     counts = collections.Counter(kind for kind, _ in kinds.values())
     agreed = sum(counts[k] for k in AGREED)
     print(f"\n== {backend}: {agreed} of {len(names)} agree ({agreed / len(names):.2%})")
+    if gated:
+        print(f"  {gated:5}  not asked: beyond the opsets that the target states")
     for kind, count in counts.most_common():
         print(f"  {count:5}  {kind}")
     for name, (kind, text) in kinds.items():

@@ -35,6 +35,9 @@ class TestLiteRt(BackendSuite):
         "flow/Loop": notyet("the loop that onnx2tf makes has an input without data"),
         "flow/Loop-count-fed": notyet("as above, and seen only when it goes round", shows="fault"),
         "flow/Scan": CUSTOM,
+        "nodes/attention_23_boolmask_fullymasked_row_nan_robustness_expanded": notyet(
+            "IsNaN is left out of rows that are masked as a whole", shows="wrong"
+        ),
     }
 
     # --- what the kit does not ask ----------------------------------------------------------------

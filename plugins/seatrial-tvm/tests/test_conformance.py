@@ -20,5 +20,9 @@ class TestTvm(BackendSuite):
         "shapes/computed": notyet("its Reshape takes no sizes that Concat put together"),
         "flow/Loop*": NO_CONVERTER,
         "flow/Scan": NO_CONVERTER,
+        "nodes/layer_normalization_4d_axis_negative_4": notyet(
+            "Mean and InvStdDev come as scalars", shows="wrong"
+        ),
+        "nodes/spacetodepth_crd_mode_example": notyet("it knows one order only", shows="wrong"),
         "hooks/int8-from-qdq": notyet("Q/DQ pairs stay operators around float kernels"),
     }

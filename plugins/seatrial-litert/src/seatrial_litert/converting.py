@@ -19,7 +19,10 @@ from .models import Model, short
 IMAGE_RANK = 4
 NHWC = (0, 2, 3, 1)
 #: The interpreter on a type that a kernel does not know, and on a loop without its input.
-_NO_KERNEL = ("is unsupported", "not supported", "lacks data")
+_NO_KERNEL = (
+    *("is unsupported", "not supported", "oes not support type", "failed to prepare"),
+    "lacks data",
+)
 _NUMBER = re.compile(r"Node number (\d+) \(")
 
 

@@ -83,6 +83,9 @@ class LiteRtSession:
 
     def _as_onnx(self, name: str, value: Any) -> Any:
         """An output in the model's type and rank: int64 and float16 were narrowed or widened."""
+        import numpy as np
+
+        value = np.asarray(value)  # a tensor of one number comes without its array
         dtype, rank = self._facts["outputs"][name]
         if value.dtype.kind == "f" or "int64" in dtype:
             wanted = dtype if value.dtype.name in ("int32", "float32") else value.dtype

@@ -65,9 +65,9 @@ def read(path: Path, shapes: Mapping[str, tuple[int, ...]], scratch: Path) -> Mo
     Raises:
         InvalidModelError: the checker refuses it, or its opset is not known.
     """
+    copy = scratch / "model.onnx"
     try:
-        onnx.checker.check_model(path, full_check=True)
-        proto = onnx.load(path)
+        proto = _loaded(path, copy)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, OSError) as error:
         raise InvalidModelError(short(error)) from None
     newest = onnx.defs.onnx_opset_version()
@@ -85,9 +85,26 @@ def read(path: Path, shapes: Mapping[str, tuple[int, ...]], scratch: Path) -> Mo
         proto = inliner.inline_local_functions(proto)
     if shapes:
         _freeze(proto, shapes)
-    copy = scratch / "model.onnx"
     onnx.save(proto, copy, save_as_external_data=False)
     return Model(copy, proto, labels, types, domains)
+
+
+def _loaded(path: Path, copy: Path) -> Any:
+    """The checked model. A file format newer than this environment's is read as its newest.
+
+    What operators mean is a matter of their opset, which is looked at on its own.
+    """
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except onnx.checker.ValidationError as error:
+        if "ir_version" not in str(error):
+            raise
+        proto = onnx.load(path)
+        proto.ir_version = min(proto.ir_version, onnx.IR_VERSION)
+        onnx.save(proto, copy, save_as_external_data=False)
+        onnx.checker.check_model(copy, full_check=True)
+        return proto
+    return onnx.load(path)
 
 
 def _freeze(proto: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
