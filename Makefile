@@ -92,6 +92,8 @@ type: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/overhead.py
+	-$(BIN)/python benchmarks/own_tools.py
+	$(BIN)/python benchmarks/speed.py
 
 # Calibration against inference alone and other quantizers: some 40 minutes, and goes on if ended.
 bench-calibration: $(STAMP)

@@ -91,7 +91,7 @@ def main() -> int:
     here = machine()
     print(f"measured on {here.model}, {here.cores} CPUs, load {look().load:.1f}\n")
     with tempfile.TemporaryDirectory() as folder:
-        model = args.model or _net(Path(folder) / "net.onnx")
+        model = args.model or net(Path(folder) / "net.onnx")
         print(f"| {model.name} | Seatrial p50 ms | bare loop p50 ms | ratio | 95 % interval |")
         print("|---|---|---|---|---|")
         with Runner(Workspace(Path(folder) / "store")) as runner:
@@ -103,16 +103,19 @@ def main() -> int:
     return 0
 
 
-def _latency(runner: Runner, target: str, path: Path, rounds: int) -> None:
-    """Alternate rounds of a session of ours and of the bare loop."""
+def loaded(
+    runner: Runner, target: str, path: Path
+) -> tuple[SessionHandle, r.Ref, dict[str, tuple[int, ...]], Path]:
+    """A session of ours on a target's FP32 artefact: it, its samples, shapes and the artefact."""
     backend, _, name = target.partition(":")
     plugin = next(p for p in registry.discover() if p.id == backend)
     model = intake.admit(path, runner.workspace)
     shapes = {t.name: (1, *[int(d) for d in t.shape[1:]]) for t in model.facts.inputs}
     request = r.BuildRequest(model=model.ref, target=name, shapes=shapes)
     build = runner.hook(plugin, "seatrial_build", request)
+    artefact = runner.adopt(build, build.result.artifact)
     load = r.LoadRequest(
-        artifact=runner.adopt(build, build.result.artifact),
+        artifact=artefact,
         format=build.result.artifact.format,
         target=name,
         precision="fp32",
@@ -127,11 +130,15 @@ def _latency(runner: Runner, target: str, path: Path, rounds: int) -> None:
     samples = runner.adopt(made, made.result.artifact)
     opened = runner.open(plugin, "seatrial_load", load)
     if opened.result is None:
-        print(f"| {target} | {opened.fault} | | | |")
-        return
-    handle = opened.result
-    with handle, _bare(target, path, shapes) as bare:
-        ours, theirs = _alternate(lambda n: _own(handle, samples, n), bare, rounds)
+        raise SystemExit(f"{target}: {opened.fault}")
+    return opened.result, samples, shapes, runner.workspace.path(artefact)
+
+
+def _latency(runner: Runner, target: str, path: Path, rounds: int) -> None:
+    """Alternate rounds of a session of ours and of the bare loop."""
+    handle, samples, shapes, _ = loaded(runner, target, path)
+    with handle, bare(target, path, shapes) as theirs_:
+        ours, theirs = _alternate(lambda n: own(handle, samples, n), theirs_, rounds)
     logs = [math.log(a / b) for a, b in zip(ours, theirs, strict=True)]
     half = 1.96 * statistics.stdev(logs) / math.sqrt(len(logs))
     centre = statistics.fmean(logs)
@@ -155,16 +162,18 @@ def _alternate(
     return medians
 
 
-def _own(handle: SessionHandle, samples: r.Ref, n: int) -> list[float]:
+def own(handle: SessionHandle, samples: r.Ref, n: int) -> list[float]:
+    """Latencies of so many calls of our loop, milliseconds."""
     outcome = handle.run(samples, [i % 16 for i in range(n)], keep=False)
     assert outcome.result is not None, outcome.fault
     return [ns / 1e6 for ns in outcome.result.latencies_ns]
 
 
 @contextlib.contextmanager
-def _bare(
+def bare(
     target: str, path: Path, shapes: dict[str, tuple[int, ...]]
 ) -> Iterator[Callable[[int], list[float]]]:
+    """A child with the bare loop; gives what asks it for latencies, milliseconds."""
     import json
 
     head = f"MODEL = {str(path)!r}\nSHAPES = {shapes!r}\nTHREADS = {THREADS}\n"
@@ -226,7 +235,7 @@ def _startup() -> None:
     print("start-up: " + ", ".join(f"{name} {ms:.0f} ms" for name, ms in medians.items()))
 
 
-def _net(path: Path) -> Path:
+def net(path: Path) -> Path:
     """A convolutional net of about 5 ms: what dominates must be the runtime."""
     import numpy as np
     import onnx

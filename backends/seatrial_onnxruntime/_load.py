@@ -36,6 +36,7 @@ def load(request: LoadRequest, job: Job) -> OrtSession:
         pin_fp32=request.precision == "fp32",
         threads=request.threads,
         options=request.options,
+        level="" if request.optimise else "none",
         config={"session.force_spinning_stop": "1"},
     )
     if not request.taps and not request.profile:
@@ -92,6 +93,8 @@ class OrtSession:
         self._plain = all(o.type in _model.NUMPY_TYPES for o in session.get_outputs())
         self._plain &= all(o.type != "tensor(string)" for o in session.get_outputs())
         self._ran: Ran | None = None
+        #: calls at once: the runtime's sessions may be shared by threads
+        self.streams = request.streams
 
     def run(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run once; sequences and maps come back as arrays where they are rectangular."""
@@ -120,7 +123,7 @@ class OrtSession:
         if self._request.taps:
             notes += ("tapped tensors keep their producers from being fused with what follows",)
         if self._request.streams > 1:
-            notes += ("one inference at a time: this runtime has no streams of its own",)
+            notes += ("streams are concurrent calls of one session",)
         return Ran(
             where=TargetKind.DEVICE,
             device=cpu_name() if chosen.name == CPU else chosen.name,

@@ -180,5 +180,6 @@ def description() -> Description:
         environment={"ORT_DISABLE_TELEMETRY": "1", "ORT_LOAD_CONFIG_FROM_MODEL": "0"},
         seconds_per_compile=0.5,
         seconds_per_sample=0.02,
+        optimise_off=True,
         hardware_run="never",
     )

@@ -125,9 +125,12 @@ class Runtime:
             if precision == "fp32":
                 chosen["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
             if threads:
-                chosen["INFERENCE_NUM_THREADS"] = threads
+                # OpenVINO divides these among its streams; the contract counts per inference.
+                chosen["INFERENCE_NUM_THREADS"] = threads * streams
         if self.device in ("CPU", "GPU"):
             chosen["NUM_STREAMS"] = streams
+        if streams > 1:
+            chosen["PERFORMANCE_HINT"] = "THROUGHPUT"
         if profile:
             chosen["PERF_COUNT"] = True
         return chosen

@@ -1,7 +1,8 @@
-"""A live session: one compiled model, one request, synchronous."""
+"""A live session: one compiled model, synchronous, a request per call in flight."""
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,7 @@ def load(request: LoadRequest, job: Job) -> OpenVinoSession:
         outputs={name: k for k, name in enumerate(outputs)} | taps,
         profile=request.profile,
         properties=properties,
+        streams=request.streams,
     )
 
 
@@ -97,6 +99,7 @@ class OpenVinoSession:
         names: labels by OpenVINO's names, and the ONNX interface.
         outputs: output or tap name -> position.
         profile: keep the times of every layer.
+        streams: how many calls of ``run`` come at once.
         properties: what the model was compiled with.
     """
 
@@ -109,6 +112,7 @@ class OpenVinoSession:
         outputs: Mapping[str, int],
         profile: bool,
         properties: Mapping[str, Any],
+        streams: int = 1,
     ) -> None:
         self._runtime = runtime
         self._compiled = compiled
@@ -122,6 +126,11 @@ class OpenVinoSession:
         }
         self._times: dict[str, list[float]] = {}
         self._request: Any = compiled.create_infer_request()
+        #: calls at once: each takes a request of its own
+        self.streams = streams
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(streams if streams > 1 else 0):
+            self._idle.put(compiled.create_infer_request())
 
     def run(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run once; inputs are not copied, outputs are.
@@ -139,10 +148,21 @@ class OpenVinoSession:
             if value.dtype != dtype:
                 raise ValueError(f"input {name!r} is {value.dtype}, the model takes {dtype}")
             ports[port] = value
-        results = self._request.infer(ports, share_inputs=True, share_outputs=False)
+        if self.streams > 1:
+            results = self._shared(ports)
+        else:
+            results = self._request.infer(ports, share_inputs=True, share_outputs=False)
         if self._profile:
             self._keep_times()
         return {name: results[k] for name, k in self._outputs.items()}
+
+    def _shared(self, ports: Mapping[Any, Any]) -> Any:
+        """Run on a request that is idle; there are as many as calls at once."""
+        request = self._idle.get()
+        try:
+            return request.infer(ports, share_inputs=True, share_outputs=False)
+        finally:
+            self._idle.put(request)
 
     def _keep_times(self) -> None:
         for layer in self._request.get_profiling_info():
@@ -188,4 +208,5 @@ class OpenVinoSession:
     def close(self) -> None:
         """Free the request and the compiled model."""
         self._request = None
+        self._idle = queue.SimpleQueue()
         self._compiled = None

@@ -270,6 +270,7 @@ class Description:
         schemes: recipes that ``seatrial_quantize`` offers, the default first.
         int8_forms: what ``seatrial_build_int8`` is worth being tried with: ``qdq`` (a portable
             Q/DQ model), ``float`` (its own calibration of the float model), or both.
+        optimise_off: ``seatrial_load`` heeds ``LoadRequest.optimise``.
         hardware_run: "DATE, DEVICE" of the last run on real hardware, or "never", "not needed".
     """
 
@@ -284,6 +285,7 @@ class Description:
     seconds_per_sample: float = 0.0
     schemes: tuple[str, ...] = ()
     int8_forms: tuple[str, ...] = ("qdq",)
+    optimise_off: bool = False
     hardware_run: str = "never"
 
 
@@ -552,9 +554,11 @@ class LoadRequest:
         format: the artefact's ``format``.
         precision: ``fp32``, ``native`` or ``int8``: the execution the artefact was built for.
         threads: CPU threads for one inference; 0: the runtime's own choice.
-        streams: inferences in flight.
+        streams: inferences in flight; the session's own ``streams`` says how many it takes.
         taps: inner ONNX tensors to add to the outputs, where the backend can.
         profile: collect per-layer facts for ``Session.ran``; such a session is never timed.
+        optimise: ``False``: execute the graph as it is, nothing fused or folded, where the
+            backend's :attr:`Description.optimise_off` says that it can. Never timed either.
     """
 
     artifact: Ref
@@ -565,6 +569,7 @@ class LoadRequest:
     streams: int = 1
     taps: tuple[str, ...] = ()
     profile: bool = False
+    optimise: bool = True
     inputs: tuple[TensorIO, ...] = ()
     outputs: tuple[TensorIO, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from typing import Any
 
 from .codec import record
 from .jobs.calls import CallFault, checked, guarded
+from .jobs.shared import Shared, resident_mb
 from .jobs.tensors import TensorMap, checked_outputs
 from .results import Artifact, FaultKind, LoadRequest, Ran
 from .samples import Samples, StoreWriter
@@ -35,6 +36,7 @@ class RunRequest:
         repeat: timed passes over the samples.
         batch: samples per call; the last group is filled up by repeating its last sample.
         out: folder for kept outputs, relative to the job's ``out``.
+        streams: calls in flight, each from a thread of its own; above 1 nothing can be kept.
     """
 
     path: str
@@ -44,6 +46,7 @@ class RunRequest:
     repeat: int = 1
     batch: int = 1
     out: str = ""
+    streams: int = 1
 
 
 @record
@@ -56,6 +59,13 @@ class RunReply:
         load_ns: time that loading the artefact took.
         first_run_ns: time of the session's very first call, warm-up included.
         cpu_ns: CPU time of the child's process during the timed calls.
+        wall_ns: time in which the timed calls were made: their sum, or with several streams from
+            the first one's start to the last one's end.
+        prepare_ns: putting feeds into the artefact's own form (axes, element types, scales), of
+            all timed calls of the first pass; outside the latencies.
+        finish_ns: likewise, bringing outputs back into the ONNX model's form.
+        copied_ns: inside the latencies, copies between host and device; -1: not told.
+        rss_mb: resident memory of the child's process after the round, MiB; 0: not told.
     """
 
     latencies_ns: tuple[int, ...]
@@ -63,6 +73,11 @@ class RunReply:
     load_ns: int = 0
     first_run_ns: int = 0
     cpu_ns: int = 0
+    wall_ns: int = 0
+    prepare_ns: int = 0
+    finish_ns: int = 0
+    copied_ns: int = -1
+    rss_mb: float = 0.0
 
 
 class OutputStore:
@@ -160,17 +175,24 @@ class Loop:
         feeds = _Feeds(samples, self.map, groups)
         for i in range(request.warmup if groups else 0):
             self._call(feeds[i % len(groups)])
+        if request.streams > 1:
+            return self._parallel(feeds, request.repeat * len(groups), request.streams)
         store = None
         if request.keep:
             store = OutputStore(self.folder / "out" / request.out, samples, indices, request.batch)
         latencies: list[int] = []
-        cpu = 0
+        cpu = finish = 0
+        copied = -1
         for turn in range(request.repeat):
             for i, group in enumerate(groups):
                 outputs, wall, used = self._call(feeds[i])
                 latencies.append(wall)
                 cpu += used
-                mapped = self.map.results(checked_outputs(outputs))
+                copied = _sum(copied, getattr(self.session, "copied_ns", -1))
+                checked = checked_outputs(outputs)
+                begun = time.perf_counter_ns()
+                mapped = self.map.results(checked)
+                finish += time.perf_counter_ns() - begun
                 if store is not None and turn == 0:
                     store.add(mapped, group.used)
         return RunReply(
@@ -179,6 +201,38 @@ class Loop:
             load_ns=self.load_ns,
             first_run_ns=self.first_run_ns,
             cpu_ns=cpu,
+            wall_ns=sum(latencies),
+            prepare_ns=feeds.spent_ns,
+            finish_ns=finish // max(1, request.repeat),
+            copied_ns=copied,
+            rss_mb=resident_mb(),
+        )
+
+    def _parallel(self, feeds: _Feeds, calls: int, streams: int) -> RunReply:
+        """So many calls, from as many threads as there are streams.
+
+        Raises:
+            CallFault: not offered: the session takes one call at a time.
+        """
+        able = getattr(self.session, "streams", 1)
+        if able < streams:
+            raise CallFault(
+                FaultKind.NOT_OFFERED, f"the session takes {able} call at a time, not {streams}"
+            )
+        work = Shared(self.session.run, feeds, calls)
+        wall, cpu = work.by(streams)
+        if work.failure is not None:
+            failure = work.failure
+            guarded(lambda: _raise(failure))
+        self.map.results(checked_outputs(work.last))
+        return RunReply(
+            latencies_ns=tuple(work.latencies),
+            load_ns=self.load_ns,
+            first_run_ns=self.first_run_ns,
+            cpu_ns=cpu,
+            wall_ns=wall,
+            prepare_ns=feeds.spent_ns,
+            rss_mb=resident_mb(),
         )
 
     def _store(self, path: str) -> Samples:
@@ -216,6 +270,11 @@ def _raise(error: Exception) -> None:
     raise error
 
 
+def _sum(so_far: int, more: int) -> int:
+    """What was told so far and once more; -1 where nobody tells."""
+    return so_far if more < 0 else max(so_far, 0) + more
+
+
 class _Group(typing.NamedTuple):
     indices: tuple[int, ...]
     used: int
@@ -236,13 +295,21 @@ class _Feeds:
         self._map = tensors
         self._groups = groups
         self._ready: list[dict[str, Any]] = []
+        self.spent_ns = 0
         if groups:
             first = self._make(0)
             if sum(v.nbytes for v in first.values()) * len(groups) <= PREPARED_BYTES:
                 self._ready = [first, *(self._make(i) for i in range(1, len(groups)))]
 
     def _make(self, i: int) -> dict[str, Any]:
-        return self._map.feeds(self._samples.feeds(self._groups[i].indices))
+        read = self._samples.feeds(self._groups[i].indices)
+        begun = time.perf_counter_ns()
+        made = self._map.feeds(read)
+        self.spent_ns += time.perf_counter_ns() - begun
+        return made
+
+    def __len__(self) -> int:
+        return len(self._groups)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         return self._ready[i] if self._ready else self._make(i)

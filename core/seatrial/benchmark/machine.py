@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from seatrial.codec import record
+from seatrial.report import speed_rows
 
 #: Instruction sets that multiply 8-bit integers without saturating in 16 bits: flag -> name.
 INT8_SETS = {
@@ -110,8 +113,7 @@ def look(root: Path = Path("/")) -> Disturbance:
 def disturbed(before: Disturbance, after: Disturbance, cores: int) -> tuple[str, ...]:
     """What makes the latencies between two looks doubtful, one sentence each."""
     found = []
-    passed = after.total - before.total
-    stolen = (after.stolen - before.stolen) / passed if passed > 0 else 0.0
+    stolen = stolen_share(before, after) or 0.0
     if stolen > STOLEN:
         found.append(f"the hypervisor took {100 * stolen:.1f} % of the CPU time meanwhile")
     if before.load > cores:
@@ -119,6 +121,72 @@ def disturbed(before: Disturbance, after: Disturbance, cores: int) -> tuple[str,
     if after.throttled > before.throttled >= 0:
         found.append(f"the CPU throttled {after.throttled - before.throttled} times for heat")
     return tuple(found)
+
+
+def stolen_share(before: Disturbance, after: Disturbance) -> float | None:
+    """Share of the CPU time that the hypervisor took between two looks; ``None``: not told."""
+    passed = after.total - before.total
+    return (after.stolen - before.stolen) / passed if passed > 0 else None
+
+
+def conditions(
+    before: Disturbance,
+    after: Disturbance,
+    *,
+    threads: int,
+    energy: tuple[str, str] = ("", ""),
+    root: Path = Path("/"),
+) -> dict[str, Any]:
+    """The report's account of what a benchmark ran under.
+
+    Args:
+        before: a look before the rounds.
+        after: one after them.
+        threads: of one inference, as asked for; 0: each runtime's own choice.
+        energy: its source, or why there is none.
+        root: where ``proc`` and ``sys`` lie.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    folder = root / "sys/devices/system/cpu"
+    governors = {_text(p).strip() for p in folder.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    share = stolen_share(before, after)
+    throttled = after.throttled - before.throttled if before.throttled >= 0 else None
+    return speed_rows.conditions(
+        cpus=_spans(cpus),
+        cores=len(cpus),
+        threads=threads,
+        governor=", ".join(sorted(governors - {""})),
+        smt=_told(_text(folder / "smt/active").strip()),
+        turbo=_turbo(folder),
+        load_before=before.load,
+        load_after=after.load,
+        stolen_percent=None if share is None else 100.0 * share,
+        throttled=throttled,
+        energy=energy[0],
+        energy_reason=energy[1],
+        disturbances=list(disturbed(before, after, len(cpus))),
+    )
+
+
+def _turbo(folder: Path) -> bool | None:
+    """Whether the clock may rise above its nominal value; ``None``: not told."""
+    off = _told(_text(folder / "intel_pstate/no_turbo").strip())
+    return (not off) if off is not None else _told(_text(folder / "cpufreq/boost").strip())
+
+
+def _told(text: str) -> bool | None:
+    return {"0": False, "1": True}.get(text)
+
+
+def _spans(cpus: Sequence[int]) -> str:
+    """``0-3,8`` for CPUs 0, 1, 2, 3 and 8."""
+    spans: list[list[int]] = []
+    for cpu in cpus:
+        if spans and cpu == spans[-1][1] + 1:
+            spans[-1][1] = cpu
+        else:
+            spans.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
 def _text(path: Path) -> str:

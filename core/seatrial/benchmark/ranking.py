@@ -7,12 +7,9 @@ import statistics
 from collections.abc import Sequence
 
 from seatrial.codec import record
-from seatrial.verdict.bootstrap import student_quantile
 
 from .records import Timing
-
-#: Rounds in common below which no ratio has an interval.
-LEAST_ROUNDS = 5
+from .stats import over_rounds
 
 
 @record
@@ -41,17 +38,14 @@ def ratio(own: Timing, other: Timing) -> Ratio | None:
         for a, b in zip(own.rounds, other.rounds, strict=False)
         if a and b
     ]
-    if not pairs:
+    found = over_rounds([math.exp(x) for x in pairs])
+    if found is None:
         return None
-    centre = statistics.fmean(pairs)
-    if len(pairs) < LEAST_ROUNDS:
-        return Ratio(value=math.exp(centre), ci95=None, distinguishable=False)
-    half = student_quantile(0.975, len(pairs) - 1) * statistics.stdev(pairs) / len(pairs) ** 0.5
-    low, high = centre - half, centre + half
+    value, ends = found
     return Ratio(
-        value=math.exp(centre),
-        ci95=(math.exp(low), math.exp(high)),
-        distinguishable=not low <= 0 <= high,
+        value=value,
+        ci95=ends,
+        distinguishable=ends is not None and not ends[0] <= 1 <= ends[1],
     )
 
 

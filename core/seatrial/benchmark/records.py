@@ -10,7 +10,7 @@ from seatrial.codec import record
 from seatrial.report import rows
 from seatrial.results import Fault
 
-from .stats import Quantile, spread
+from .stats import Quantile, over_rounds, spread
 
 
 @record
@@ -22,6 +22,7 @@ class Facts:
         artifact: digest.
         precision: what it runs in, ``FP32``, ``BF16``, ``INT8``.
         shape: of the first input.
+        form: ``static`` or ``dynamic``: shapes fixed when it was built, or free.
         build_s: seconds that building took.
         emulated: on a lesser machine that is emulated: the latency is nobody's.
         timed_by: ``core`` or ``vendor``.
@@ -31,6 +32,7 @@ class Facts:
     artifact: str = ""
     model: str = ""
     precision: str = ""
+    form: str = "static"
     shape: tuple[int, ...] = ()
     layout: str = ""
     streams: int = 1
@@ -55,7 +57,13 @@ class Timing:
         load_ms: loading the artefact.
         first_ms: the session's very first call.
         mean_cpu_ms: CPU time per call: above the latency when several threads work.
+        throughput: samples per second in each round, with the streams of ``facts``.
+        prepare_ms: per call, outside the latency: feeds put into the artefact's form.
+        finish_ms: likewise, outputs brought back.
+        copy_ms: per call, inside the latency: host to device and back; ``None``: not told.
+        energy_mj: of the processor packages, millijoules per sample; ``None``: not counted.
         peak_rss_mb: of the session's process.
+        steady_rss_mb: of it after the last round.
         fault: why it dropped out; ``rounds`` holds what came before.
     """
 
@@ -66,7 +74,13 @@ class Timing:
     load_ms: float | None = None
     first_ms: float | None = None
     mean_cpu_ms: float | None = None
+    throughput: tuple[float, ...] = ()
+    prepare_ms: float | None = None
+    finish_ms: float | None = None
+    copy_ms: float | None = None
+    energy_mj: float | None = None
     peak_rss_mb: float | None = None
+    steady_rss_mb: float | None = None
     fault: Fault | None = None
 
     @property
@@ -77,34 +91,52 @@ class Timing:
     def row(self) -> dict[str, Any]:
         """The benchmark row of the report."""
         facts, named = self.facts, self.quantiles
-        median = named.get("p50")
-        bounded = median is not None and median.low is not None and median.high is not None
         notes = list(facts.notes)
         if self.n and not self.steady:
             notes.append("the warm-up had not settled when it ended")
-        if self.mean_cpu_ms is not None:
-            notes.append(f"{self.mean_cpu_ms:.3g} ms of CPU time per call")
+        median = named.get("p50")
+        ends = _ends(median)
+        per_second = over_rounds(self.throughput)
         return rows.benchmark(
             facts.precision,
             model=facts.model,
             artifact=facts.artifact,
+            form=facts.form,
             shape=list(facts.shape),
             layout=facts.layout,
             streams=facts.streams,
             threads=facts.threads,
             n=self.n,
             rounds=len(self.rounds),
+            steady=self.steady if self.n and facts.timed_by == "core" else None,
             p50_ms=median.value if median else None,
             p90_ms=named["p90"].value if "p90" in named else None,
             p99_ms=named["p99"].value if "p99" in named else None,
-            ci95_ms=[median.low, median.high] if bounded and median else None,
             quantiles_ms=spread(self.rounds),
+            ci95_ms=ends if ends and None not in ends else None,
+            p90_ci95_ms=_ends(named.get("p90")),
+            p99_ci95_ms=_ends(named.get("p99")),
+            throughput=per_second[0] if per_second else None,
+            throughput_ci95=list(per_second[1]) if per_second and per_second[1] else None,
+            prepare_ms=self.prepare_ms,
+            finish_ms=self.finish_ms,
+            copy_ms=self.copy_ms,
+            cpu_ms=self.mean_cpu_ms,
+            energy_mj=self.energy_mj,
             first_run_ms=self.first_ms,
             load_ms=self.load_ms,
             build_s=facts.build_s,
             peak_rss_mb=self.peak_rss_mb,
+            steady_rss_mb=self.steady_rss_mb,
             artifact_bytes=facts.artifact_bytes,
             timed_by=facts.timed_by,
             emulated=facts.emulated,
             notes=notes,
         )
+
+
+def _ends(quantile: Quantile | None) -> list[float | None] | None:
+    """The interval of a quantile; ``None`` when neither end is bounded."""
+    if quantile is None or (quantile.low is None and quantile.high is None):
+        return None
+    return [quantile.low, quantile.high]

@@ -16,14 +16,12 @@ from typing import Any, Protocol
 from seatrial.codec import record
 from seatrial.results import Fault, Ref
 
+from .energy import Meter
 from .records import Facts, Timing
-from .stats import Quantile, quantile, steady
+from .stats import LEAST_ROUNDS, quantile, steady
 
 #: Quantiles of every row.
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-
-#: Fewer rounds than this tell nothing of what changes from round to round.
-LEAST_ROUNDS = 5
 
 #: Calls in one window of the warm-up.
 _WINDOW = 5
@@ -37,7 +35,7 @@ class Answer(Protocol):
 
     @property
     def result(self) -> Any:
-        """A reply with ``latencies_ns``, ``load_ns``, ``first_run_ns`` and ``cpu_ns``."""
+        """A reply as :class:`seatrial.session.RunReply`."""
 
     @property
     def fault(self) -> Fault | None:
@@ -48,9 +46,15 @@ class Handle(Protocol):
     """A loaded session, as far as timing needs it (``seatrial.isolation.SessionHandle``)."""
 
     def run(
-        self, samples: Ref, indices: Sequence[int] | None = None, *, keep: bool, batch: int = 1
+        self,
+        samples: Ref,
+        indices: Sequence[int] | None = None,
+        *,
+        keep: bool,
+        batch: int = 1,
+        streams: int = 1,
     ) -> Answer:
-        """Run once per group of ``batch`` indices."""
+        """Run once per group of ``batch`` indices, so many calls at a time."""
 
     @property
     def peak_rss_mb(self) -> float:
@@ -78,90 +82,136 @@ class Plan:
     least_calls: int = 0
 
 
+@dataclass(frozen=True)
+class Feed:
+    """What a contestant is fed: a store and how many samples it holds, taken in turn."""
+
+    samples: Ref
+    count: int
+
+
+@dataclass
+class _Spent:
+    """What the timed rounds took, summed up."""
+
+    cpu_ns: int = 0
+    prepare_ns: int = 0
+    finish_ns: int = 0
+    copied_ns: int = -1
+    joules: float | None = 0.0
+
+    def add(self, reply: Any, joules: float | None) -> None:
+        """Take in one round."""
+        self.cpu_ns += reply.cpu_ns
+        self.prepare_ns += reply.prepare_ns
+        self.finish_ns += reply.finish_ns
+        if reply.copied_ns >= 0:
+            self.copied_ns = max(self.copied_ns, 0) + reply.copied_ns
+        # One round that was not counted leaves the sum unknown.
+        self.joules = None if joules is None or self.joules is None else self.joules + joules
+
+
 @dataclass
 class _Contestant:
     facts: Facts
     handle: Handle
+    feed: Feed
     calls: int = 1
     rounds: list[tuple[float, ...]] = field(default_factory=list)
+    throughput: list[float] = field(default_factory=list)
+    spent: _Spent = field(default_factory=_Spent)
     load_ns: int = 0
     first_ns: int = 0
-    cpu_ns: int = 0
+    rss_mb: float = 0.0
     steady: bool = False
     fault: Fault | None = None
-    median: Quantile | None = None
 
-    def run(self, samples: Ref, count: int, calls: int) -> tuple[float, ...]:
-        """Latencies in milliseconds of so many calls; none after a fault."""
-        batch = self.facts.batch
-        indices = [i % count for i in range(calls * batch)]
-        answer = self.handle.run(samples, indices, keep=False, batch=batch)
+    def run(self, calls: int) -> Any:
+        """The reply to so many calls; ``None`` after a fault."""
+        batch, streams = self.facts.batch, self.facts.streams
+        indices = [i % self.feed.count for i in range(calls * batch)]
+        more = {"streams": streams} if streams > 1 else {}
+        answer = self.handle.run(self.feed.samples, indices, keep=False, batch=batch, **more)
         if answer.fault is not None:
             self.fault = answer.fault
-            return ()
+            return None
         reply = answer.result
         self.load_ns = self.load_ns or reply.load_ns
         self.first_ns = self.first_ns or reply.first_run_ns
-        self.cpu_ns = reply.cpu_ns
-        return tuple(ns / 1e6 for ns in reply.latencies_ns)
+        self.rss_mb = reply.rss_mb or self.rss_mb
+        return reply
 
-    def size(self, seen: Sequence[float], round_ms: float) -> None:
-        """Choose the calls of one round from what the warm-up showed."""
+    def warm_up(self, clock: Callable[[], float], share_s: float, round_ms: float) -> None:
+        """Run until the latencies settle or the share is spent; then size the rounds."""
+        seen: list[float] = []
+        until = clock() + share_s
+        while self.fault is None:
+            reply = self.run(_WINDOW * self.facts.streams)
+            seen += _milliseconds(reply)
+            self.steady = steady(seen, _WINDOW)
+            if self.steady or clock() >= until:
+                break
         if seen:
-            typical = statistics.median(seen[-_WINDOW:])
+            typical = statistics.median(seen[-_WINDOW:]) / self.facts.streams
             self.calls = max(1, min(_MOST_CALLS, round(round_ms / max(typical, 1e-6))))
+            # Every stream has the same number of calls, so that none idles at the end.
+            self.calls = -(-self.calls // self.facts.streams) * self.facts.streams
+
+    def round(self, meter: Meter) -> None:
+        """One timed round."""
+        meter.joules()
+        reply = self.run(self.calls)
+        joules = meter.joules()
+        latencies = _milliseconds(reply)
+        if latencies:
+            self.rounds.append(latencies)
+            self.spent.add(reply, joules)
+            wall = reply.wall_ns or sum(reply.latencies_ns)
+            self.throughput.append(len(latencies) * self.facts.batch * 1e9 / max(1, wall))
+
+
+def _milliseconds(reply: Any) -> tuple[float, ...]:
+    return () if reply is None else tuple(ns / 1e6 for ns in reply.latencies_ns)
 
 
 def measure(
-    contestants: Sequence[tuple[Facts, Handle]],
-    samples: Ref,
-    count: int,
+    contestants: Sequence[tuple[Facts, Handle, Feed]],
     plan: Plan,
     *,
     clock: Callable[[], float] = time.monotonic,
     progress: Callable[[str, float | None], None] = lambda text, fraction: None,
+    meter: Meter | None = None,
 ) -> tuple[Timing, ...]:
     """Time all contestants in interleaved rounds.
 
     A contestant that faults drops out with its fault; the others go on.
 
     Args:
-        contestants: with the same thread rules, all loaded.
-        samples: the store that feeds them.
-        count: how many samples it holds; they are fed in turn.
+        contestants: with the same thread rules, all loaded, each with what it is fed.
         plan: see :class:`Plan`.
         clock: seconds.
         progress: told of every round.
+        meter: of energy; ``None``: this machine's.
 
     Returns:
         One timing per contestant, in the order given.
     """
-    field_ = [_Contestant(facts, handle) for facts, handle in contestants]
+    field_ = [_Contestant(*one) for one in contestants]
+    meter = meter or Meter()
     end = clock() + plan.budget_s
     share = min(plan.warmup_s, plan.budget_s / 3 / max(1, len(field_)))
     for one in field_:
-        seen: list[float] = []
-        until = clock() + share
-        while one.fault is None:
-            seen += one.run(samples, count, _WINDOW)
-            one.steady = steady(seen, _WINDOW)
-            if one.steady or clock() >= until:
-                break
-        one.size(seen, plan.round_ms)
+        one.warm_up(clock, share, plan.round_ms)
     order = random.Random(plan.seed)  # noqa: S311 - an order to be repeated, not a secret
-    cpu = dict.fromkeys(range(len(field_)), 0)
     done = 0
     while not _enough(field_, plan) and (clock() < end or done < 2):
-        visits = [i for i, one in enumerate(field_) if one.fault is None]
+        visits = [one for one in field_ if one.fault is None]
         order.shuffle(visits)
-        for i in visits:
-            latencies = field_[i].run(samples, count, field_[i].calls)
-            if latencies:
-                field_[i].rounds.append(latencies)
-                cpu[i] += field_[i].cpu_ns
+        for one in visits:
+            one.round(meter)
         done += 1
         progress(f"round {done}", min(1.0, 1 - (end - clock()) / plan.budget_s))
-    return tuple(_timing(one, cpu[i]) for i, one in enumerate(field_))
+    return tuple(_timing(one) for one in field_)
 
 
 def _enough(field_: Sequence[_Contestant], plan: Plan) -> bool:
@@ -177,8 +227,14 @@ def _enough(field_: Sequence[_Contestant], plan: Plan) -> bool:
     return True
 
 
-def _timing(one: _Contestant, cpu_ns: int) -> Timing:
+def _timing(one: _Contestant) -> Timing:
     n = sum(len(r) for r in one.rounds)
+    spent = one.spent
+
+    def each(ns: int) -> float | None:
+        return ns / 1e6 / n if n and ns >= 0 else None
+
+    told = spent.joules if n else None
     return Timing(
         facts=one.facts,
         rounds=tuple(one.rounds),
@@ -186,7 +242,13 @@ def _timing(one: _Contestant, cpu_ns: int) -> Timing:
         steady=one.steady,
         load_ms=one.load_ns / 1e6 if one.load_ns else None,
         first_ms=one.first_ns / 1e6 if one.first_ns else None,
-        mean_cpu_ms=cpu_ns / 1e6 / n if n and cpu_ns else None,
+        mean_cpu_ms=each(spent.cpu_ns or -1),
+        throughput=tuple(one.throughput),
+        prepare_ms=each(spent.prepare_ns),
+        finish_ms=each(spent.finish_ns),
+        copy_ms=each(spent.copied_ns),
+        energy_mj=None if told is None else 1e3 * told / n / one.facts.batch,
         peak_rss_mb=one.handle.peak_rss_mb or None,
+        steady_rss_mb=one.rss_mb or None,
         fault=one.fault,
     )

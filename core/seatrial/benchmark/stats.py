@@ -14,7 +14,11 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from seatrial.codec import record
+from seatrial.verdict.bootstrap import student_quantile
 from seatrial.verdict.proportions import CONFIDENCE, binomial_tail
+
+#: Rounds below which no figure per round has an interval.
+LEAST_ROUNDS = 5
 
 #: Consecutive windows whose medians are this close are steady.
 STEADY = 0.03
@@ -98,6 +102,22 @@ def _last(n: int, holds: Callable[[int], bool]) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
+
+
+def over_rounds(values: Sequence[float]) -> tuple[float, tuple[float, float] | None] | None:
+    """Geometric mean of one figure per round and its 95 % interval (Student's, of logarithms).
+
+    Returns:
+        ``None`` without values above 0; the interval is ``None`` with fewer than 5 rounds.
+    """
+    logs = [math.log(v) for v in values if v > 0]
+    if not logs:
+        return None
+    centre = statistics.fmean(logs)
+    if len(logs) < LEAST_ROUNDS:
+        return math.exp(centre), None
+    half = student_quantile(0.975, len(logs) - 1) * statistics.stdev(logs) / len(logs) ** 0.5
+    return math.exp(centre), (math.exp(centre - half), math.exp(centre + half))
 
 
 def design_effect(rounds: Sequence[Sequence[float]], value: float, q: float) -> float:

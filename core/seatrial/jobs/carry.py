@@ -29,6 +29,7 @@ MODULES = (
     "jobs/calls.py",
     "jobs/files.py",
     "jobs/guard.py",
+    "jobs/shared.py",
     "jobs/tensors.py",
 )
 _MAIN = "import sys\n\nfrom seatrial.worker import main\n\nsys.exit(main(sys.argv[1:]))\n"

@@ -89,6 +89,7 @@ class SessionHandle:
         warmup: int = 0,
         repeat: int = 1,
         batch: int = 1,
+        streams: int = 1,
         limits: Limits | None = None,
     ) -> Outcome[RunReply]:
         """One round, see :class:`seatrial.session.RunRequest`.
@@ -109,6 +110,7 @@ class SessionHandle:
             repeat=repeat,
             batch=batch,
             out=name,
+            streams=streams,
         )
         command = {"do": "run", "request": encode(request), "refs": {samples.sha256: path}}
         return self._ask(RunReply, command, limits, out)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import measured, sheets, terminal
-from . import numbers as nr
+from . import measured, sheets, speed_view, terminal
+from .rankings import rankings
 from .safe import safe
 from .sheets import Data
 
@@ -21,44 +21,20 @@ def draw(page: Page, data: Data) -> None:
     if ranked:
         page.space()
         page.line((ranked, "bold"))
+    for sheet in (*speed_view.answers(data), *speed_view.evidence(data)):
+        page.sheet(sheet)
     page.sheet(sheets.matrix(data))
     terminal.reasons(page, data)
     terminal.faults(page, data)
 
 
 def ranking(data: Data) -> str:
-    """Which artefact is fastest, or which cannot be told apart.
-
-    Only rows with the same streams, threads and shape, timed by the core on the machine itself,
-    are compared; they are told apart when the 95 % intervals of their medians do not meet.
-    """
-    rows = [
-        (f"{safe(target['target'], sheets.NAME)} {row['precision']}", row)
-        for target in data["targets"]
-        for row in target["benchmark"]
-        if _comparable(row)
-    ]
-    if len({_terms(row) for _, row in rows}) != 1 or len(rows) < 2:
-        return ""
-    rows.sort(key=lambda item: item[1]["p50_ms"])
-    best_name, best = rows[0]
-    high = best["ci95_ms"][1]
-    tied = [name for name, row in rows[1:] if row["ci95_ms"][0] <= high]
-    if tied:
-        return f"cannot be told apart: {', '.join([best_name, *tied])}"
-    second_name, second = rows[1]
-    ratio = second["p50_ms"] / best["p50_ms"]
-    return (
-        f"fastest: {best_name}, p50 {nr.significant(best['p50_ms'])} ms, "
-        f"{ratio:.2f}x ahead of {second_name}"
-    )
-
-
-def _comparable(row: Data) -> bool:
-    interval = row["ci95_ms"]
-    timed = row["p50_ms"] is not None and interval is not None and None not in interval
-    return bool(timed and row["timed_by"] == "core" and not row["emulated"])
-
-
-def _terms(row: Data) -> tuple[Any, ...]:
-    return (row["model"], row["streams"], row["threads"], tuple(row["shape"]))
+    """Which artefact is fastest among those timed alike, or which cannot be told apart."""
+    names = {m["sha256"]: m["path"] for m in data["models"]}
+    told = []
+    for row in rankings(data["targets"]):
+        parts = [safe(names.get(row["model"], ""), 28)] if len(names) > 1 else []
+        parts += [f"{row['streams']} in flight"] if row["streams"] > 1 else []
+        about = ", ".join(filter(None, parts))
+        told.append(safe(f"{about}: {row['text']}" if about else row["text"], 300))
+    return "; ".join(told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import audit_view, bench_view, facts, measured, qat_view, recovery_view, sheets
+from . import audit_view, bench_view, facts, measured, qat_view, recovery_view, sheets, speed_view
 from . import numbers as nr
 from .safe import guard, safe
 from .sheets import Data, Sheet
@@ -63,6 +63,8 @@ def render(data: Data) -> str:
     parts += [_reasons(data), table(qat_view.training(data)), table(qat_view.exports(data))]
     parts.append(table(measured.ladder(data)))
     parts.append(table(measured.benchmark(data)))
+    parts += [table(sheet) for sheet in speed_view.answers(data)]
+    parts += [table(sheet) for sheet in speed_view.evidence(data)]
     ranked = bench_view.ranking(data) if data["command"] == "bench" else ""
     parts += [line(ranked), table(sheets.matrix(data)), _findings(data), _calibration(data)]
     parts.append(table(measured.candidates(data)))

@@ -92,34 +92,6 @@ def _closeness(row: Data) -> tuple[bool, int, float]:
     return not row["chosen"], -int(row["n"]), float("inf") if figure is None else float(figure)
 
 
-def layouts(data: Data) -> Sheet:
-    """Layout variants: proven equal or not, and their time over that of the model's own layout."""
-    rows: list[tuple[str, ...]] = []
-    notes = []
-    for target in data["targets"]:
-        part = target["layout"]
-        if part is None:
-            continue
-        for row in part["variants"]:
-            equal = {True: "yes", False: "no", None: nr.DASH}[row["equivalent"]]
-            rows.append(
-                (
-                    safe(target["target"], NAME),
-                    safe(row["layout"], 12) + (" *" if row["layout"] == part["chosen"] else ""),
-                    row["fault"]["kind"] if row["fault"] else safe(row["method"], 24),
-                    f"+{row['transposes_added']} -{row['transposes_removed']}",
-                    equal,
-                    nr.significant(row["p50_ms"]),
-                    nr.DASH if row["ratio"] is None else f"{row['ratio']:.2f}x",
-                    nr.interval(row["ci95"]),
-                )
-            )
-        if part["reason"]:
-            notes.append(f"{safe(target['target'], NAME)}: {safe(part['reason'], 240)}")
-    heads = "target|layout|how|transposes|equal| >p50 ms| >of own| >95 %"
-    return Sheet("Layout", columns(heads), rows, notes, "* best here" if rows else "")
-
-
 def benchmark(data: Data) -> Sheet:
     """Latencies with the interval of the median and the speed-up."""
     rows: list[tuple[str, ...]] = []
@@ -128,12 +100,13 @@ def benchmark(data: Data) -> Sheet:
     own = (data["model"] or {}).get("sha256", "")
     for target in data["targets"]:
         several = len({row["layout"] for row in target["benchmark"] if row["layout"]}) > 1
-        for row in target["benchmark"]:
+        for row in sorted(target["benchmark"], key=_plainest):
             name = safe(target["target"], NAME)
             if data["models"]:
                 model = row["model"] or own
                 name = f"{safe(names.get(model, model), 28)} {name}"
-            label = safe(row["precision"], 12) + (f" {safe(row['layout'], 8)}" if several else "")
+            label = safe(row["precision"], 12) + (f" {safe(row['layout'], 12)}" if several else "")
+            label += " free shapes" if row["form"] == "dynamic" else ""
             rows.append((name, label + ("*" if _not_ours(row) else ""), *_timing(row)))
             notes += _remarks(f"{name} {label}", row)
     heads = (
@@ -143,6 +116,11 @@ def benchmark(data: Data) -> Sheet:
     made = Sheet("Speed", columns(heads), rows, [*notes, *_shared(data)])
     words = {"streams": "{} in flight", "threads": "threads {}", "calls": "{} calls each"}
     return folded(made, words) if rows else made
+
+
+def _plainest(row: Data) -> tuple[int, bool]:
+    """One call at a time and static shapes come first."""
+    return row["streams"], row["form"] == "dynamic"
 
 
 def _timing(row: Data) -> tuple[str, ...]:

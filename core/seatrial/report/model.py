@@ -61,6 +61,8 @@ def new(command: str, *, command_line: Sequence[str] = (), seed: int = 0) -> Row
         "sla": rows.sla(),
         "environment": rows.environment(),
         "timings": [],
+        "conditions": None,
+        "ranking": [],
         "noise": {},
         "files": [],
         "not_finite": [],

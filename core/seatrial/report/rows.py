@@ -13,7 +13,12 @@ from typing import Any
 Row = dict[str, Any]
 
 
-def _row(name: str, blank: Row, known: Mapping[str, Any]) -> Row:
+def filled(name: str, blank: Row, known: Mapping[str, Any]) -> Row:
+    """A row with what is known laid over the blank one.
+
+    Raises:
+        TypeError: something known that the row has no key for.
+    """
     unknown = sorted(set(known) - set(blank))
     if unknown:
         raise TypeError(f"{name} has no key {unknown[0]!r}")
@@ -52,7 +57,7 @@ def model(path: str, **known: Any) -> Row:
         "external_files": [],
         "graph": None,
     }
-    return _row("model", blank, known)
+    return filled("model", blank, known)
 
 
 def graph(nodes: list[Row], left_out: int = 0) -> Row:
@@ -80,7 +85,7 @@ def data_source(source: str, **known: Any) -> Row:
         "how": "",
         "notes": [],
     }
-    return _row("data source", blank, known)
+    return filled("data source", blank, known)
 
 
 def calibration(**known: Any) -> Row:
@@ -97,7 +102,7 @@ def calibration(**known: Any) -> Row:
         "thumbnails": [],
         "histograms": [],
     }
-    return _row("calibration", blank, known)
+    return filled("calibration", blank, known)
 
 
 def calibration_finding(code: str, text: str, *, level: str = "warning", **known: Any) -> Row:
@@ -114,7 +119,7 @@ def calibration_finding(code: str, text: str, *, level: str = "warning", **known
         "advice": "",
         "score": None,
     }
-    return _row("calibration finding", blank, known)
+    return filled("calibration finding", blank, known)
 
 
 def candidate(name: str, *, scores: Mapping[str, float | None] | None = None, **known: Any) -> Row:
@@ -130,8 +135,8 @@ def candidate(name: str, *, scores: Mapping[str, float | None] | None = None, **
         "reason": "",
         "fault": None,
     }
-    row = _row("candidate", blank, known)
-    row["scores"] = _row("scores", blank["scores"], scores or {})
+    row = filled("candidate", blank, known)
+    row["scores"] = filled("scores", blank["scores"], scores or {})
     return row
 
 
@@ -161,7 +166,7 @@ def diagnosis(candidate: str, **known: Any) -> Row:
         "dead": [],
         "notes": [],
     }
-    return _row("diagnosis", blank, known)
+    return filled("diagnosis", blank, known)
 
 
 def recovery(candidate: str, **known: Any) -> Row:
@@ -181,7 +186,7 @@ def recovery(candidate: str, **known: Any) -> Row:
         "complete": True,
         "notes": [],
     }
-    return _row("recovery", blank, known)
+    return filled("recovery", blank, known)
 
 
 def recovery_point(name: str, **known: Any) -> Row:
@@ -198,7 +203,7 @@ def recovery_point(name: str, **known: Any) -> Row:
         "targets": [],
         "reason": "",
     }
-    return _row("recovery point", blank, known)
+    return filled("recovery point", blank, known)
 
 
 def recovery_price(target: str, **known: Any) -> Row:
@@ -215,7 +220,7 @@ def recovery_price(target: str, **known: Any) -> Row:
         "front": False,
         "reason": "",
     }
-    return _row("recovery price", blank, known)
+    return filled("recovery price", blank, known)
 
 
 def statement(target: str, text: str, *, pays: bool | None = None) -> Row:
@@ -247,7 +252,7 @@ def ladder(rung: str, **known: Any) -> Row:
         "gate": "not applicable",
         "reason": "",
     }
-    return _row("ladder row", blank, known)
+    return filled("ladder row", blank, known)
 
 
 def target(name: str, **known: Any) -> Row:
@@ -272,9 +277,12 @@ def target(name: str, **known: Any) -> Row:
         "int8": None,
         "first_break": None,
         "benchmark": [],
+        "generality": [],
+        "optimisation": None,
+        "pace": None,
         "fault": None,
     }
-    return _row("target", blank, known)
+    return filled("target", blank, known)
 
 
 def availability(usable: bool, **known: Any) -> Row:
@@ -287,7 +295,7 @@ def availability(usable: bool, **known: Any) -> Row:
         "devices": [],
         "instruction_sets": [],
     }
-    return _row("availability", blank, known)
+    return filled("availability", blank, known)
 
 
 def claimed(listed: int = 0, unsupported: int = 0, unknown: int = 0, **known: Any) -> Row:
@@ -298,7 +306,7 @@ def claimed(listed: int = 0, unsupported: int = 0, unknown: int = 0, **known: An
         "sources": [],
         "notes": [],
     }
-    return _row("claimed", blank, known)
+    return filled("claimed", blank, known)
 
 
 def claim(node: str, op_type: str, said: str, **known: Any) -> Row:
@@ -312,7 +320,7 @@ def claim(node: str, op_type: str, said: str, **known: Any) -> Row:
         "source": "",
         "confidence": "medium",
     }
-    return _row("claim", blank, known)
+    return filled("claim", blank, known)
 
 
 def placements(target: int = 0, fallback: int = 0, nowhere: int = 0, unknown: int = 0) -> Row:
@@ -338,13 +346,13 @@ def built_precision(verdict: str, **known: Any) -> Row:
         "notes": [],
         "fault": None,
     }
-    return _row("built precision", blank, known)
+    return filled("built precision", blank, known)
 
 
 def built(verdict: str, **known: Any) -> Row:
     """What the real compiler said."""
     blank: Row = {"verdict": verdict, "depth": None, "fp32": None, "int8": None, "findings": []}
-    return _row("built", blank, known)
+    return filled("built", blank, known)
 
 
 def finding(precision: str, reason: str, **known: Any) -> Row:
@@ -360,7 +368,7 @@ def finding(precision: str, reason: str, **known: Any) -> Row:
         "advice": "",
         "severity": "error",
     }
-    return _row("finding", blank, known)
+    return filled("finding", blank, known)
 
 
 def ran(where: str, device: str, **known: Any) -> Row:
@@ -372,7 +380,7 @@ def ran(where: str, device: str, **known: Any) -> Row:
         "fp32": None,
         "int8": None,
     }
-    return _row("ran", blank, known)
+    return filled("ran", blank, known)
 
 
 def execution(**known: Any) -> Row:
@@ -385,18 +393,25 @@ def execution(**known: Any) -> Row:
         "layers": [],
         "notes": [],
     }
-    return _row("execution", blank, known)
+    return filled("execution", blank, known)
 
 
 def layout(native: str, chosen: str, reason: str, variants: list[Row]) -> Row:
     """Layout variants, proven equal and measured."""
-    return {"native": native, "chosen": chosen, "reason": reason, "variants": variants}
+    return {
+        "native": native,
+        "chosen": chosen,
+        "runtime": "",
+        "reason": reason,
+        "variants": variants,
+    }
 
 
 def layout_variant(layout: str, method: str, **known: Any) -> Row:
     """One layout variant."""
     blank: Row = {
         "layout": layout,
+        "dtype": "",
         "method": method,
         "transposes_added": 0,
         "transposes_removed": 0,
@@ -405,9 +420,16 @@ def layout_variant(layout: str, method: str, **known: Any) -> Row:
         "p50_ms": None,
         "ratio": None,
         "ci95": None,
+        "penalty_percent": None,
+        "penalty_ci95": None,
+        "distinguishable": False,
+        "host_ms": None,
+        "runtime": "",
+        "reorder_ms": None,
+        "reason": "",
         "fault": None,
     }
-    return _row("layout variant", blank, known)
+    return filled("layout variant", blank, known)
 
 
 def int8(source: str, **known: Any) -> Row:
@@ -421,7 +443,7 @@ def int8(source: str, **known: Any) -> Row:
         "notes": [],
         "fault": None,
     }
-    return _row("int8", blank, known)
+    return filled("int8", blank, known)
 
 
 def benchmark(precision: str, **known: Any) -> Row:
@@ -430,28 +452,40 @@ def benchmark(precision: str, **known: Any) -> Row:
         "model": "",
         "artifact": "",
         "precision": precision,
+        "form": "static",
         "shape": [],
         "layout": "",
         "streams": 1,
         "threads": 0,
         "n": 0,
         "rounds": 0,
+        "steady": None,
         "p50_ms": None,
         "p90_ms": None,
         "p99_ms": None,
         "ci95_ms": None,
         "quantiles_ms": [],
+        "p90_ci95_ms": None,
+        "p99_ci95_ms": None,
+        "throughput": None,
+        "throughput_ci95": None,
+        "prepare_ms": None,
+        "finish_ms": None,
+        "copy_ms": None,
+        "cpu_ms": None,
+        "energy_mj": None,
         "first_run_ms": None,
         "load_ms": None,
         "build_s": None,
         "peak_rss_mb": None,
+        "steady_rss_mb": None,
         "artifact_bytes": None,
         "timed_by": "core",
         "emulated": False,
         "speedup": None,
         "notes": [],
     }
-    return _row("benchmark row", blank, known)
+    return filled("benchmark row", blank, known)
 
 
 def speedup(against: str, ratio: float, **known: Any) -> Row:
@@ -463,7 +497,7 @@ def speedup(against: str, ratio: float, **known: Any) -> Row:
         "distinguishable": False,
         "cause": "",
     }
-    return _row("speedup", blank, known)
+    return filled("speedup", blank, known)
 
 
 def fault(kind: str, stage: str, reason: str, *, signal: str = "", log: str = "") -> Row:
@@ -483,7 +517,7 @@ def sla(**known: Any) -> Row:
         "fail_on": None,
         "defaults": [],
     }
-    return _row("sla", blank, known)
+    return filled("sla", blank, known)
 
 
 def environment(**known: Any) -> Row:
@@ -495,4 +529,4 @@ def environment(**known: Any) -> Row:
         "cpu": {"model": "", "flags": [], "cores": None, "governor": ""},
         "packages": {},
     }
-    return _row("environment", blank, known)
+    return filled("environment", blank, known)

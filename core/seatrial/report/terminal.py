@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from . import audit_view, export_view, facts, measured, qat_view, recovery_view, sheets
+from . import (
+    audit_view,
+    export_view,
+    facts,
+    measured,
+    qat_view,
+    recovery_view,
+    sheets,
+    speed_view,
+)
 from . import numbers as nr
 from .safe import safe
 from .sheets import Data
@@ -80,13 +89,16 @@ def draw(page: Page, data: Data) -> None:
     qat_view.draw(page, data)
     page.sheet(measured.ladder(data))
     page.sheet(measured.benchmark(data))
-    page.sheet(measured.layouts(data))
+    for sheet in speed_view.answers(data):
+        page.sheet(sheet)
     if data["targets"]:
         page.sheet(sheets.matrix(data))
     found(page, data)
     audit_view.brief(page, data)
     page.sheet(measured.candidates(data))
     for sheet in (*recovery_view.diagnoses(data), *recovery_view.recoveries(data)):
+        page.sheet(sheet)
+    for sheet in speed_view.evidence(data):
         page.sheet(sheet)
     advice(page, data)
     faults(page, data)

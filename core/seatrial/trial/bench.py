@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from seatrial import data as data_room
 from seatrial import intake, registry
 from seatrial import results as r
+from seatrial.codec import encode
 from seatrial.errors import UserError
 from seatrial.options import BenchOptions, Progress
 from seatrial.report import Report, new, rows
-from seatrial.trial import build, document, shapes, timing
+from seatrial.trial import build, document, forms, layouts, shapes, speed, timing
 from seatrial.trial.child import SyntheticRequest
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.machine import environment_row
@@ -58,29 +60,45 @@ def _bench(trial: Trial, options: BenchOptions) -> Report:
         trial.targets = survey(trial.runner, plugins, options.targets, every=options.all_targets)
         probe(trial.runner, trial.targets)
     with trial.stage("build", 3, 4):
-        samples, real = _samples(trial, options)
+        samples, loaded = _samples(trial, options)
         entered: list[timing.Contestant] = []
         for model, name in zip(models, options.models, strict=True):
             trial.admitted = model
             for state in trial.usable:
-                entered += _pieces(trial, state, name, options)
-        trial.admitted = models[0]
+                mine = _pieces(trial, state, name, options)
+                known = state.facts.setdefault("pieces", {})
+                for one in mine:
+                    known.setdefault(one.name, one.piece)
+                entered += mine
+        trial.admitted = next((m for m in models if not m.facts.has_qdq), models[0])
+        deep = not options.quick
+        if deep:
+            contracts = loaded.info.contracts if loaded is not None else trial.config.inputs
+            speed.prove_layouts(trial, samples, contracts, deep=True)
+            entered += _variants(trial, entered)
+        speed.look(trial, samples, deep=deep)
+        more = _more(trial, list(zip(models, options.models, strict=True)), entered, options)
     with trial.stage("rounds", 4, 4):
         seconds = options.seconds or (QUICK_S if options.quick else BENCH_S)
+        budget = seconds * max(1, len(entered)) + speed.EXTRA_S * len(more)
         found = timing.time_all(
-            trial, entered, samples, trial.samples_count, budget_s=seconds * max(1, len(entered))
+            trial, [*entered, *more], samples, trial.samples_count, budget_s=budget
         )
+        speed.explain(trial, None, found, deep=False)
     data = new("bench", command_line=options.command_line, seed=trial.seed)
     data["model"] = document.model_row(models[0])
+    if loaded is not None:
+        data["input_contract"] = {n: encode(c) for n, c in loaded.info.contracts.items()}
     data["models"] = [{**document.model_row(m), "graph": None} for m in models]
     data["environment"] = environment_row()
     data["timings"] = trial.timings
     for state in trial.targets:
-        state.facts["benchmark"] = timing.benchmark_rows(found, state)
+        speed.enter_rows(state, found)
         data["targets"].append(document.target_row(state))
+    speed.enter_report(data, found)
     data["faults"] = document.fault_rows(trial.targets)
     data["logs"] = document.log_rows(data["faults"], trial.out)
-    if not real:
+    if loaded is None:
         text = f"fed with {SYNTHETIC} random samples: no data was given"
         data["reasons"].append(rows.reason("bench.synthetic", text, part="fast", level="warning"))
     first = shlex.quote(options.models[0])
@@ -97,8 +115,38 @@ def _same_inputs(models: list[intake.Admitted], names: tuple[str, ...]) -> None:
             )
 
 
-def _samples(trial: Trial, options: BenchOptions) -> tuple[r.Ref, bool]:
-    """The store that feeds the rounds, and whether it is real data."""
+def _variants(trial: Trial, entered: Sequence[timing.Contestant]) -> list[timing.Contestant]:
+    """The layout variants that were proven equal, as forms of the model they were made of."""
+    found = []
+    for state in trial.usable:
+        own = next((c for c in entered if c.state is state and c.name == "fp32"), None)
+        for name in (layouts.OTHER, layouts.FRAMES):
+            piece = state.facts["pieces"].get(name)
+            if piece is not None and own is not None:
+                found.append(timing.Contestant(state, name, piece, own.model, feed=piece.feed))
+    return found
+
+
+def _more(
+    trial: Trial,
+    models: Sequence[tuple[intake.Admitted, str]],
+    entered: Sequence[timing.Contestant],
+    options: BenchOptions,
+) -> list[timing.Contestant]:
+    """Free shapes of every model, and several calls in flight; ``--quick`` only these, if asked."""
+    found: list[timing.Contestant] = []
+    admitted = trial.admitted
+    for model, name in models if not options.quick else ():
+        trial.admitted = model
+        found += forms.dynamic(trial, [c for c in entered if c.model == name])
+    trial.admitted = admitted
+    if not options.quick or options.streams:
+        found += forms.streams(trial, entered, options.streams)
+    return forms.affordable(entered, found)
+
+
+def _samples(trial: Trial, options: BenchOptions) -> tuple[r.Ref, data_room.Loaded | None]:
+    """The store that feeds the rounds, and where it came from if it is real data."""
     if options.data:
         source = data_room.parse(options.data, subject="--data")
         loaded = data_room.load(
@@ -113,7 +161,7 @@ def _samples(trial: Trial, options: BenchOptions) -> tuple[r.Ref, bool]:
         if not isinstance(loaded, data_room.Loaded):
             raise UserError(options.data, f"could not be read: {loaded.reason}")
         trial.samples_count = loaded.info.count
-        return loaded.ref, True
+        return loaded.ref, loaded
     inputs = tuple(
         dataclasses.replace(t, shape=options.shapes.get(t.name, t.shape))
         for t in trial.model.facts.inputs
@@ -126,7 +174,7 @@ def _samples(trial: Trial, options: BenchOptions) -> tuple[r.Ref, bool]:
         reason = outcome.fault.reason if outcome.fault else "gave nothing"
         raise UserError(options.models[0], f"no inputs could be made: {reason}")
     trial.samples_count = SYNTHETIC * trial.batch
-    return trial.runner.adopt(outcome, outcome.result.artifact), False
+    return trial.runner.adopt(outcome, outcome.result.artifact), None
 
 
 def _pieces(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
+from seatrial.benchmark.rounds import Feed
 from seatrial.codec import encode
 from seatrial.quantize import bakeoff
 from seatrial.quantize.types import Score
@@ -36,6 +37,10 @@ class Piece:
         precision: as the request asked (``fp32``, ``native``, ``int8``).
         stated: as the backend stated (``FP32``, ``BF16``, ``INT8``).
         source: of INT8: ``qdq:DIGEST`` or ``native``.
+        portable: the Q/DQ model that it was built from.
+        form: ``static`` or ``dynamic``: shapes fixed when it was built, or free.
+        shape: of its first input, where that is not the model's.
+        feed: what it alone is fed; ``None``: what everybody is.
         fault: why it could not be loaded or run; nobody tries again.
     """
 
@@ -46,6 +51,10 @@ class Piece:
     stated: str
     build_s: float
     source: str = ""
+    portable: r.Ref | None = None
+    form: str = "static"
+    shape: tuple[int, ...] = ()
+    feed: Feed | None = None
     layout: str = ""
     method: str = ""
     int8: r.Int8Build | None = None
@@ -54,7 +63,14 @@ class Piece:
     fault: r.Fault | None = None
 
     def load(
-        self, state: TargetState, *, threads: int, profile: bool = False, options: Any = None
+        self,
+        state: TargetState,
+        *,
+        threads: int,
+        streams: int = 1,
+        profile: bool = False,
+        optimise: bool = True,
+        options: Any = None,
     ) -> r.LoadRequest:
         """The request that loads it."""
         return r.LoadRequest(
@@ -63,7 +79,9 @@ class Piece:
             target=state.target.id if state.target else "",
             precision=self.precision,
             threads=threads,
+            streams=streams,
             profile=profile,
+            optimise=optimise,
             inputs=self.artifact.inputs,
             outputs=self.artifact.outputs,
             options=dict(options or {}),
@@ -71,13 +89,28 @@ class Piece:
 
 
 def build_float(
-    trial: Trial, state: TargetState, precision: str, shapes: Mapping[str, tuple[int, ...]]
+    trial: Trial,
+    state: TargetState,
+    precision: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    model: r.Ref | None = None,
+    decisive: bool = True,
 ) -> Piece | None:
-    """The float artefact (``fp32`` or ``native``), or ``None`` with the fault in the state."""
+    """The float artefact (``fp32`` or ``native``), or ``None`` with the fault in the state.
+
+    Args:
+        trial: the command at work.
+        state: the target.
+        precision: ``fp32`` or ``native``.
+        shapes: static shapes; empty: as the model has them.
+        model: built in place of the trial's model.
+        decisive: without it there is no verdict on the target.
+    """
     if not state.offers("seatrial_build"):
         return None
     request = r.BuildRequest(
-        model=trial.model.ref,
+        model=model or trial.model.ref,
         target=state.target.id if state.target else "",
         precision=precision,
         shapes=dict(shapes),
@@ -86,7 +119,7 @@ def build_float(
     outcome = trial.call(state, "seatrial_build", request, [request.model])
     result: r.Build | None = outcome.result
     if result is None:
-        trial.blame(state, outcome.fault, decisive=precision == "fp32")
+        trial.blame(state, outcome.fault, decisive=decisive and precision == "fp32")
         return None
     return Piece(
         label=f"float-{precision}",
@@ -204,6 +237,7 @@ def _int8(
         stated="INT8",
         build_s=outcome.seconds,
         source=source,
+        portable=model if form == "qdq" else None,
         method=result.method,
         int8=result,
         notes=_noted(outcome, result.notes),
@@ -267,20 +301,24 @@ def run_once(
     indices: tuple[int, ...] | None = None,
     *,
     threads: int | None = None,
+    optimise: bool = True,
     decisive: bool = False,
     remember: bool = False,
 ) -> r.Ref | None:
     """Run a piece over samples in a session of its own; ``None`` with the fault in the state.
 
     ``decisive``: without this run there is no verdict on the target. ``remember``: the outputs
-    choose something, and may come from an earlier run.
+    choose something, and may come from an earlier run. ``optimise``: as it ships; otherwise with
+    the graph as it is, and a fault says nothing of the piece.
     """
     if piece.fault is not None:
         trial.blame(state, piece.fault, decisive=decisive)
         return None
-    outcome = trial.outputs(state, piece, samples, indices, threads=threads, remember=remember)
+    outcome = trial.outputs(
+        state, piece, samples, indices, threads=threads, optimise=optimise, remember=remember
+    )
     if outcome.result is None:
-        piece.fault = outcome.fault
+        piece.fault = outcome.fault if optimise else None
         trial.blame(state, outcome.fault, decisive=decisive)
     return outcome.result
 

@@ -114,6 +114,8 @@ class Trial:
         self.threads = 0
         #: what passes of calibration gave, in order
         self.calibrations: list[RangesResult] = []
+        #: bytes per second that this machine copies; ``None``: not measured yet
+        self.bandwidth: float | None = None
         #: samples per inference: the model's fixed batch, else 1
         self.batch = 1
         #: samples in the store that layout proof and benchmark are fed from
@@ -203,6 +205,7 @@ class Trial:
         threads: int | None = None,
         taps: tuple[str, ...] = (),
         batch: int = 0,
+        optimise: bool = True,
         remember: bool = False,
     ) -> Outcome[r.Ref]:
         """Run a target's artefact once over samples.
@@ -215,11 +218,13 @@ class Trial:
             threads: of one inference; ``None``: as for the whole command.
             taps: inner ONNX tensors to give as well.
             batch: samples per inference; 0: the model's.
+            optimise: as it ships; otherwise the graph as it is.
             remember: the outputs choose something, and may come from an earlier run.
         """
         load = piece.load(
             state,
             threads=self.threads if threads is None else threads,
+            optimise=optimise,
             options=self.options(state),
         )
         return self.runner.outputs(
@@ -241,13 +246,17 @@ class Trial:
         piece: Piece,
         *,
         threads: int | None = None,
+        streams: int = 1,
         profile: bool = False,
+        optimise: bool = True,
     ) -> Outcome[SessionHandle]:
         """Open a session on a target's artefact."""
         request = piece.load(
             state,
             threads=self.threads if threads is None else threads,
+            streams=streams,
             profile=profile,
+            optimise=optimise,
             options=self.options(state),
         )
         return self.runner.open(

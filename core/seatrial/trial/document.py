@@ -104,6 +104,9 @@ def target_row(state: TargetState) -> rows.Row:
         int8=state.facts.get("int8"),
         first_break=encode(broken) if (broken := state.facts.get("first_break")) else None,
         benchmark=list(state.facts.get("benchmark", ())),
+        generality=list(state.facts.get("generality", ())),
+        optimisation=state.facts.get("optimisation"),
+        pace=state.facts.get("pace"),
         fault=encode(state.fault) if state.fault else None,
     )
 

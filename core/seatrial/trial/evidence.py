@@ -21,7 +21,7 @@ from seatrial.options import SLA, AuditOptions, QatOptions, QuantizeOptions, Run
 from seatrial.quantize.advice import Advice
 from seatrial.report import Report, new, rows
 from seatrial.tasks.base import TaskSpec
-from seatrial.trial import advised, document, layouts, pictures, quantise, remarks, timing
+from seatrial.trial import advised, document, pictures, quantise, remarks, speed, timing
 from seatrial.trial.machine import environment_row
 from seatrial.verdict import rules
 from seatrial.verdict.records import Case, Circumstances
@@ -156,6 +156,10 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         varies=found.varies,
         unlisted=remarks.unlisted(found),
     )
+    for state in trial.targets:
+        # Before its row is made, which these go into.
+        if found.rounds is not None:
+            speed.enter_rows(state, found.rounds)
     cases = [
         Case(
             target=document.target_row(state),
@@ -180,6 +184,7 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         )
         data["targets"].append(row)
         verdicts.append((state.id, verdict))
+    speed.enter_report(data, found.rounds)
     final = rules.judge_run(verdicts, run)
     data["verdict"] = final.verdict
     data["answers"] = dict(final.answers)
@@ -225,17 +230,13 @@ def _noise(judged: lr.JudgeResult | None) -> dict[str, Any]:
 
 
 def _timed(found: Evidence, state: TargetState) -> tuple[Any, ...]:
-    """Benchmark and layout of a target, from the rounds."""
+    """Timings of a target that a limit may be judged by; all of them are in its row."""
     if found.rounds is None:
         return ()
-    state.facts["benchmark"] = timing.benchmark_rows(found.rounds, state)
-    state.facts["layout"] = layouts.layout_row(
-        state, found.rounds.of(state, "fp32"), found.rounds.of(state, "layout")
-    )
     return tuple(
         one.timing
         for one in found.rounds.contestants
-        if one.state is state and one.timing is not None
+        if one.state is state and one.timing is not None and one.ships
     )
 
 

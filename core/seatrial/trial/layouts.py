@@ -1,4 +1,4 @@
-"""The layout stage: the other layout of the image inputs, proven equal by the core.
+"""The layout stage: the other layout of the image inputs, and camera frames, proven equal.
 
 The proof runs here; the price is measured with everything else in the benchmark's rounds.
 """
@@ -9,22 +9,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from seatrial import results as r
-from seatrial.benchmark.ranking import ratio
+from seatrial.benchmark.ranking import Ratio, ratio
 from seatrial.benchmark.records import Timing
 from seatrial.codec import encode
 from seatrial.layout.types import CompareRequest, CompareResult
 from seatrial.report import rows
-from seatrial.trial import build
+from seatrial.trial import build, execution
 from seatrial.trial.build import Piece
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
     from seatrial.trial.targets import TargetState
+    from seatrial.trial.timing import Rounds
 
 #: Channel counts that tell where the channel axis of an image input is.
 CHANNELS = (1, 2, 3, 4)
 #: Samples over which the equivalence is proven.
 SAMPLES = 8
+#: Names of the pieces whose price is that of a layout.
+OTHER, FRAMES = "layout", "frames"
 
 
 def image_layout(shape: tuple[int | str, ...]) -> str | None:
@@ -73,8 +76,7 @@ def prove(
     names = tuple(name for name, layout in images.items() if layout == native)
     variant = rows.layout_variant(wanted, "")
     pieces["fp32"].layout = native
-    state.facts["layout_variant"] = variant
-    state.facts["layout_native"] = native
+    note(state, native, OTHER, variant)
     request = r.LayoutRequest(
         model=trial.model.ref,
         target=state.target.id if state.target else "",
@@ -104,71 +106,147 @@ def prove(
         transposes_added=result.transposes_added,
         transposes_removed=result.transposes_removed,
     )
-    compared = _compare(trial, state, pieces["fp32"], piece, samples)
+    # The session loop undoes the artefact's ``perm``, so both stores are in the model's own axes.
+    enter(trial, state, OTHER, piece, (samples, samples))
+
+
+def note(state: TargetState, native: str, name: str, variant: rows.Row) -> None:
+    """Keep a variant for the report."""
+    state.facts["layout_native"] = native
+    state.facts.setdefault("layout_variants", {})[name] = variant
+
+
+def enter(
+    trial: Trial, state: TargetState, name: str, piece: Piece, stores: tuple[r.Ref, r.Ref]
+) -> None:
+    """Compare a variant's piece with the FP32 one; equal, it joins the benchmark.
+
+    Args:
+        trial: the command at work.
+        state: the target.
+        name: of the variant.
+        piece: of it.
+        stores: what the FP32 piece is fed, and what the variant is.
+    """
+    variant = state.facts["layout_variants"][name]
+    compared = _compare(trial, state, (state.facts["pieces"]["fp32"], piece), stores)
     if compared is None:
         return
     worst = max((o.max_abs for o in compared.outputs), default=-1.0)
     variant.update(equivalent=compared.equal, max_abs_error=worst if worst >= 0 else None)
-    state.facts["layout_reasons"] = [
-        " ".join(part for part in (o.reason, o.diagnosis) if part)
+    variant["reason"] = "; ".join(
+        " ".join(part for part in (o.name, o.reason, o.diagnosis) if part)
         for o in compared.outputs
         if not o.within
-    ]
+    )
     if compared.equal:
-        pieces["layout"] = piece
+        state.facts["pieces"][name] = piece
+
+
+def observe(trial: Trial, state: TargetState, samples: r.Ref) -> None:
+    """Read from a profile of each variant which layout the runtime itself computes in."""
+    for name in (OTHER, FRAMES):
+        piece = state.facts.get("pieces", {}).get(name)
+        if piece is None:
+            continue
+        trial.progress("profile", f"{state.id} {name}")
+        ran = execution.observe(trial, state, piece, piece.feed.samples if piece.feed else samples)
+        if ran is not None:
+            layers = [execution.layer_row(layer) for layer in ran.layers]
+            state.facts["layout_variants"][name].update(
+                runtime=execution.main_layout(layers), reorder_ms=execution.moving_ms(layers)
+            )
 
 
 def _compare(
-    trial: Trial, state: TargetState, first: Piece, second: Piece, samples: r.Ref
+    trial: Trial,
+    state: TargetState,
+    pair: tuple[Piece, Piece],
+    stores: tuple[r.Ref, r.Ref],
 ) -> CompareResult | None:
-    # The session loop undoes the artefact's ``perm``, so both stores are in the model's own axes.
     indices = tuple(range(min(SAMPLES * trial.batch, trial.samples_count)))
-    outputs = [build.run_once(trial, state, p, samples, indices) for p in (first, second)]
+    outputs = [
+        build.run_once(trial, state, piece, store, indices)
+        for piece, store in zip(pair, stores, strict=True)
+    ]
     if outputs[0] is None or outputs[1] is None:
         return None
-    request = CompareRequest(expected=outputs[0], got=outputs[1])
+    return compare(trial, outputs[0], outputs[1])
+
+
+def compare(trial: Trial, expected: r.Ref, got: r.Ref) -> CompareResult | None:
+    """Whether two stores of outputs are the same up to FP32 rounding."""
+    request = CompareRequest(expected=expected, got=got)
     outcome = trial.runner.task(
-        "seatrial.layout.child:compare",
-        request,
-        refs=[outputs[0], outputs[1]],
-        limits=trial.limits(),
+        "seatrial.layout.child:compare", request, refs=[expected, got], limits=trial.limits()
     )
     result: CompareResult | None = outcome.result
     return result
 
 
-def layout_row(
-    state: TargetState, native: Timing | None, changed: Timing | None
-) -> rows.Row | None:
-    """The layout object of a target, with the measured price of the other layout."""
-    variant = state.facts.get("layout_variant")
+def layout_row(state: TargetState, rounds: Rounds) -> rows.Row | None:
+    """The layout object of a target, with the measured price of each variant."""
+    variants: dict[str, rows.Row] = state.facts.get("layout_variants", {})
     own = state.facts.get("layout_native")
-    if variant is None or own is None:
+    if not variants or own is None:
         return None
+    native = rounds.of(state, "fp32")
     first = rows.layout_variant(own, "as the model has it", equivalent=True, max_abs_error=0.0)
-    first.update(p50_ms=_median(native), ratio=1.0)
-    reason = "the model's own layout: the other one was not measured"
-    chosen = own
-    if native is not None and changed is not None:
-        found = ratio(native, changed)
-        variant["p50_ms"] = _median(changed)
-        if found is not None:
-            # ``ratio`` is the other's median over the model's own: above 1 the other is slower.
-            variant["ratio"] = found.value
-            variant["ci95"] = list(found.ci95) if found.ci95 else None
-            chosen, reason = _choice(own, variant["layout"], found.value, found.distinguishable)
-    elif variant["equivalent"] is False:
-        reason = f"{variant['layout']} does not give the same results"
-    return rows.layout(own, chosen, reason, [first, variant])
+    layers = ((state.facts.get("ran") or {}).get("fp32") or {}).get("layers") or []
+    first.update(
+        p50_ms=_median(native),
+        ratio=1.0,
+        penalty_percent=0.0,
+        host_ms=state.facts.get("layout_host_ms"),
+        runtime=execution.main_layout(layers),
+        reorder_ms=execution.moving_ms(layers),
+    )
+    prices = {name: _price(row, native, rounds.of(state, name)) for name, row in variants.items()}
+    chosen, reason = own, "the model's own layout: the other one was not measured"
+    changed = variants.get(OTHER)
+    found = prices.get(OTHER)
+    if changed is not None and found is not None:
+        chosen, reason = _choice(own, changed["layout"], found)
+    elif changed is not None and changed["equivalent"] is False:
+        reason = f"{changed['layout']} does not give the same results"
+    if prices.get(FRAMES) is not None:
+        reason += f"; {_frames(first, variants[FRAMES])}"
+    row = rows.layout(own, chosen, reason, [first, *variants.values()])
+    row["runtime"] = first["runtime"]
+    return row
 
 
-def _choice(own: str, changed: str, price: float, told_apart: bool) -> tuple[str, str]:
-    per_cent = 100 * (price - 1)
-    if not told_apart:
+def _price(variant: rows.Row, native: Timing | None, changed: Timing | None) -> Ratio | None:
+    """Lay the measured price into a variant: its median over that of the model's own layout."""
+    found = ratio(native, changed) if native is not None and changed is not None else None
+    variant["p50_ms"] = _median(changed)
+    if found is not None:
+        # ``ratio`` is the other's median over the model's own: above 1 the other is slower.
+        variant.update(
+            ratio=found.value,
+            ci95=list(found.ci95) if found.ci95 else None,
+            penalty_percent=100 * (found.value - 1),
+            penalty_ci95=[100 * (end - 1) for end in found.ci95] if found.ci95 else None,
+            distinguishable=found.distinguishable,
+        )
+    return found
+
+
+def _choice(own: str, changed: str, found: Ratio) -> tuple[str, str]:
+    per_cent = 100 * (found.value - 1)
+    if not found.distinguishable:
         return own, f"{changed} costs the same within the noise ({per_cent:+.1f} %)"
-    if price > 1:
+    if found.value > 1:
         return own, f"{changed} is {per_cent:.1f} % slower"
-    return changed, f"{changed} is {100 * (1 / price - 1):.1f} % faster"
+    return changed, f"{changed} is {100 * (1 / found.value - 1):.1f} % faster"
+
+
+def _frames(native: rows.Row, frames: rows.Row) -> str:
+    """What camera frames cost in the graph, and what they save on the host."""
+    text = f"camera frames cost {frames['penalty_percent']:+.1f} % in the graph"
+    if native["host_ms"] is not None:
+        text += f" and save {native['host_ms']:.2g} ms per call on the host"
+    return text
 
 
 def _median(timing: Timing | None) -> float | None:

@@ -16,15 +16,14 @@ from seatrial.samples import Samples
 from seatrial.trial import (
     breaks,
     evidence,
-    execution,
     from_torch,
     given,
     ladder,
-    layouts,
     pictures,
     pieces,
     quantise,
     recover,
+    speed,
     timing,
 )
 from seatrial.trial import compile as compile_stage
@@ -197,9 +196,11 @@ def _int8(trial: Trial, found: Evidence) -> None:
 def _layout(trial: Trial, found: Evidence) -> None:
     if found.feed is None or (found.quick and trial.clock.left_s < trial.clock.reserve_s):
         return
-    for state in trial.usable:
-        trial.progress("layout", state.id)
-        layouts.prove(trial, state, found.feed, state.facts.get("shapes", {}))
+    loaded = found.calibration
+    contracts = loaded.info.contracts if loaded is not None else {}
+    # Without a contract for pictures nobody knows what a frame is.
+    deep = not found.quick and any(c.mode == "image" for c in contracts.values())
+    speed.prove_layouts(trial, found.feed, contracts, deep=deep)
 
 
 def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> None:
@@ -245,14 +246,17 @@ def _benchmark(trial: Trial, found: Evidence) -> None:
     entered = timing.contestants(trial.usable)
     if found.feed is None or not entered:
         return
-    execution.observe_all(trial, found.feed)
-    budget = trial.clock.cap(BENCH_S * len(entered) * (0.5 if found.quick else 1.0))
+    deep = not found.quick
+    speed.look(trial, found.feed, deep=deep)
+    more = speed.extras(trial, entered, None) if deep else []
+    wanted = BENCH_S * len(entered) * (0.5 if found.quick else 1.0) + speed.EXTRA_S * len(more)
     limit = found.sla.max_latency
     found.rounds = timing.time_all(
         trial,
-        entered,
+        [*entered, *more],
         found.feed,
         trial.samples_count,
-        budget_s=budget,
+        budget_s=trial.clock.cap(wanted),
         least_calls=LEAST_CALLS.get(limit.quantile, 0) if limit else 0,
     )
+    speed.explain(trial, found, found.rounds, deep=deep)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from seatrial import results as r
 from seatrial.benchmark import machine
-from seatrial.benchmark.ranking import ratio
+from seatrial.benchmark.energy import Meter
+from seatrial.benchmark.ranking import Ratio, ratio
 from seatrial.benchmark.records import Facts, Timing
-from seatrial.benchmark.rounds import Plan, measure
+from seatrial.benchmark.rounds import Feed, Plan, measure
 from seatrial.report import rows
 from seatrial.trial.build import Piece
-from seatrial.trial.causes import why_not_faster
 
 if TYPE_CHECKING:
     from seatrial.isolation import SessionHandle
@@ -27,13 +27,27 @@ BASELINE = "fp32"
 
 @dataclasses.dataclass
 class Contestant:
-    """One piece of one target in the rounds."""
+    """One piece of one target in the rounds.
+
+    Attributes:
+        feed: what it is fed; ``None``: what all are.
+        streams: calls in flight.
+        threads: of one inference; ``None``: as many as everybody.
+    """
 
     state: TargetState
     name: str
     piece: Piece
     model: str = ""
     timing: Timing | None = None
+    feed: Feed | None = None
+    streams: int = 1
+    threads: int | None = None
+
+    @property
+    def ships(self) -> bool:
+        """Whether a limit on latency may be judged by it: alone, built static, fed as promised."""
+        return self.streams == 1 and self.piece.form == "static" and self.feed is None
 
 
 @dataclasses.dataclass
@@ -42,11 +56,15 @@ class Rounds:
 
     contestants: list[Contestant]
     disturbances: tuple[str, ...] = ()
+    conditions: rows.Row | None = None
 
-    def of(self, state: TargetState, name: str) -> Timing | None:
+    def of(
+        self, state: TargetState, name: str, *, model: str = "", streams: int = 1
+    ) -> Timing | None:
         """The timing of one piece."""
         for one in self.contestants:
-            if one.state is state and one.name == name:
+            known = (one.name, one.model, one.streams) == (name, model or one.model, streams)
+            if one.state is state and known:
                 return one.timing
         return None
 
@@ -54,7 +72,7 @@ class Rounds:
 def contestants(states: Iterable[TargetState]) -> list[Contestant]:
     """Every piece that every target has, but for those that could not be run before."""
     return [
-        Contestant(state, name, piece)
+        Contestant(state, name, piece, feed=piece.feed)
         for state in states
         for name, piece in state.facts.get("pieces", {}).items()
         if piece.fault is None
@@ -80,28 +98,32 @@ def time_all(
         budget_s: seconds for warm-up and rounds together.
         least_calls: timed calls below which the quantile of the limit has no upper bound.
     """
-    before = machine.look()
+    before, meter = machine.look(), Meter()
     with contextlib.ExitStack() as stack:
         loaded: list[tuple[Contestant, SessionHandle]] = []
         for one in entered:
-            opened = trial.open(one.state, one.piece)
+            opened = trial.open(one.state, one.piece, threads=one.threads, streams=one.streams)
             if opened.result is None:
                 trial.blame(one.state, opened.fault, decisive=False)
                 continue
             loaded.append((one, stack.enter_context(opened.result)))
         plan = Plan(budget_s=budget_s, seed=trial.seed, least_calls=least_calls)
         timings = measure(
-            [(_facts(trial, one), handle) for one, handle in loaded],
-            samples,
-            count,
+            [(_facts(trial, one), h, one.feed or Feed(samples, count)) for one, h in loaded],
             plan,
             progress=lambda text, fraction: trial.progress("benchmark", text, fraction),
+            meter=meter,
         )
     for (one, _), timing in zip(loaded, timings, strict=True):
+        if timing.fault is not None and timing.fault.kind is r.FaultKind.NOT_OFFERED:
+            continue  # one call at a time: no throughput, and nothing is wrong
         one.timing = timing
         trial.blame(one.state, timing.fault, decisive=False)
-    cores = machine.machine().cores
-    return Rounds(list(entered), machine.disturbed(before, machine.look(), cores))
+    after = machine.look()
+    told = machine.conditions(
+        before, after, threads=trial.threads, energy=(meter.source, meter.reason)
+    )
+    return Rounds(list(entered), tuple(told["disturbances"]), told)
 
 
 def _facts(trial: Trial, one: Contestant) -> Facts:
@@ -109,14 +131,17 @@ def _facts(trial: Trial, one: Contestant) -> Facts:
     first = next(iter(shapes.values()), ())
     piece = one.piece
     perm = piece.artifact.inputs[0].perm if piece.artifact.inputs else ()
+    turned = tuple(first[i] for i in perm) if perm and len(perm) == len(first) else tuple(first)
     return Facts(
         target=one.state.id,
         artifact=piece.ref.sha256,
         model=one.model,
         precision=piece.stated,
-        shape=tuple(first[i] for i in perm) if perm and len(perm) == len(first) else tuple(first),
+        form=piece.form,
+        shape=piece.shape or turned,
         layout=piece.layout,
-        threads=trial.threads,
+        streams=one.streams,
+        threads=trial.threads if one.threads is None else one.threads,
         batch=trial.batch,
         artifact_bytes=piece.ref.bytes,
         build_s=round(piece.build_s, 3),
@@ -126,30 +151,24 @@ def _facts(trial: Trial, one: Contestant) -> Facts:
 
 def benchmark_rows(rounds: Rounds, state: TargetState) -> list[rows.Row]:
     """The benchmark rows of one target, each compared with its FP32 row."""
-    baseline = rounds.of(state, BASELINE)
     found = []
     for one in rounds.contestants:
         if one.state is not state or one.timing is None:
             continue
+        baseline = rounds.of(state, BASELINE, model=one.model, streams=one.streams)
+        # A model that came quantised has no FP32 form of its own: another model's stands in.
+        baseline = baseline or rounds.of(state, BASELINE, streams=one.streams)
         row = one.timing.row()
         if baseline is not None and one.timing is not baseline:
-            row["speedup"] = _speedup(one, baseline, row["emulated"])
+            told = ratio(one.timing, baseline)
+            row["speedup"] = speedup_row(told) if told is not None else None
         row["notes"] = [*row["notes"], *rounds.disturbances]
         found.append(row)
     return found
 
 
-def _speedup(one: Contestant, baseline: Timing, emulated: bool) -> rows.Row | None:
-    if one.timing is None:
-        return None
-    found = ratio(one.timing, baseline)
-    if found is None:
-        return None
-    cause = ""
-    if one.name == "int8" and not (found.distinguishable and found.value > 1):
-        median = baseline.quantiles.get("p50")
-        ran = (one.state.facts.get("ran") or {}).get("int8")
-        cause = why_not_faster(median.value if median else None, ran, emulated=emulated)
+def speedup_row(found: Ratio, cause: str = "") -> rows.Row:
+    """A ratio over FP32, as the report has it."""
     return rows.speedup(
         "FP32",
         found.value,

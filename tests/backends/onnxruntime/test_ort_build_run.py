@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -336,3 +338,26 @@ def test_layout_of_what_is_no_image(desk, make_model, make_convnet):
         )
         with pytest.raises(UserError, match=words):
             backend.seatrial_transform_layout(request, job)
+
+
+def test_streams_share_a_session(desk, make_convnet, images):
+    path = desk.save(make_convnet())
+    session = opened(desk, path, threads=1, streams=2)
+    assert session.streams == 2
+    with ThreadPoolExecutor(2) as pool:
+        got = list(pool.map(lambda k: session.run({"x": images[k : k + 1]})["y"], range(8)))
+    alone = opened(desk, path, threads=1)
+    for k, value in enumerate(got):
+        assert np.array_equal(value, alone.run({"x": images[k : k + 1]})["y"])
+
+
+def test_without_optimisation_every_node_is_a_layer_of_its_own(desk, make_convnet, images):
+    model = make_convnet()
+    path = desk.save(model)
+    members = []
+    for optimise in (True, False):
+        session = opened(desk, path, optimise=optimise, profile=True)
+        session.run({"x": images[:1]})
+        members.append([len(layer.nodes) for layer in session.ran().layers])
+    assert max(members[0]) > 1
+    assert members[1] == [1] * len(model.graph.node)

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -176,3 +178,17 @@ def test_unknown_formats_are_refused(zoo):
         load(zoo, zoo.cnn(), format="hef")
     with pytest.raises(ValueError, match="there are fp32"):
         load(zoo, zoo.cnn(), precision="fp4")
+
+
+def test_streams_take_as_many_calls_at_once(zoo):
+    path = zoo.cnn()
+    session = load(zoo, path, threads=1, streams=2)
+    assert session.streams == 2
+    assert "NUM_STREAMS=2" in session.ran().notes
+    images = [zoo.images(1) + k for k in range(8)]
+    alone = load(zoo, path, threads=1)
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda x: session.run({"x": x})["y"], images))
+    for image, got in zip(images, together, strict=True):
+        np.testing.assert_allclose(got, alone.run({"x": image})["y"], rtol=1e-5, atol=1e-5)
+    session.close()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seatrial.benchmark.machine import Disturbance, disturbed, look, machine
+from seatrial.benchmark.machine import Disturbance, conditions, disturbed, look, machine
 
 CPUINFO = """processor\t: 0
 model name\t: Imagined CPU 9000
@@ -71,3 +71,29 @@ def look_busy() -> Disturbance:
 
 def test_this_machine_has_a_cpu() -> None:
     assert machine().cores >= 1
+
+
+def test_conditions_say_what_the_system_tells(tmp_path: Path) -> None:
+    root = fake(tmp_path)
+    (root / "sys/devices/system/cpu/smt").mkdir()
+    (root / "sys/devices/system/cpu/smt/active").write_text("1\n")
+    (root / "sys/devices/system/cpu/intel_pstate").mkdir()
+    (root / "sys/devices/system/cpu/intel_pstate/no_turbo").write_text("1\n")
+    before = Disturbance(total=1000, stolen=0, load=0.5, throttled=10)
+    after = Disturbance(total=2000, stolen=40, load=1.5, throttled=11)
+    row = conditions(before, after, threads=2, energy=("RAPL package-0", ""), root=root)
+    assert (row["governor"], row["smt"], row["turbo"]) == ("powersave", True, False)
+    assert (row["stolen_percent"], row["throttled"], row["threads"]) == (4.0, 1, 2)
+    assert (row["load_before"], row["load_after"]) == (0.5, 1.5)
+    assert len(row["disturbances"]) == 2
+    assert not row["pinned"]
+    assert row["energy"] == "RAPL package-0"
+
+
+def test_conditions_leave_empty_what_nobody_tells(tmp_path: Path) -> None:
+    nothing = look(tmp_path)
+    row = conditions(nothing, nothing, threads=0, energy=("", "none"), root=tmp_path)
+    for key in ("smt", "turbo", "stolen_percent", "throttled"):
+        assert row[key] is None, key
+    assert (row["governor"], row["disturbances"]) == ("", [])
+    assert row["cores"] >= 1

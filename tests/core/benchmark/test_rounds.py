@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from seatrial.benchmark.energy import Meter
 from seatrial.benchmark.ranking import rank, ratio
 from seatrial.benchmark.records import Facts, Timing
-from seatrial.benchmark.rounds import LEAST_ROUNDS, Plan, measure
+from seatrial.benchmark.rounds import LEAST_ROUNDS, Feed, Plan, measure
 from seatrial.benchmark.stats import quantile
 from seatrial.report import rows
 from seatrial.results import Fault, FaultKind, Ref
@@ -57,11 +58,20 @@ class Session:
         self.visits: list[float] = []
         self.indices: list[Sequence[int]] = []
         self.peak_rss_mb = 123.0
+        self.streams = 0
+        self.copied: int | None = None
 
     def run(
-        self, samples: Ref, indices: Sequence[int] | None = None, *, keep: bool, batch: int = 1
+        self,
+        samples: Ref,
+        indices: Sequence[int] | None = None,
+        *,
+        keep: bool,
+        batch: int = 1,
+        streams: int = 1,
     ) -> Answer:
         assert samples == SAMPLES
+        self.streams = streams
         assert indices is not None
         assert not keep
         self.visits.append(self.clock.now)
@@ -72,7 +82,7 @@ class Session:
         for _ in range(len(indices) // batch):
             factor = self.slow.pop(0) if self.slow else 1.0
             ms = self.ms * factor * self.drift(self.clock.now) * self.rng.lognormal(0, self.noise)
-            self.clock.now += ms / 1000
+            self.clock.now += ms / 1000 / streams
             latencies.append(round(ms * 1e6))
         return Answer(
             RunReply(
@@ -80,6 +90,11 @@ class Session:
                 load_ns=5_000_000,
                 first_run_ns=round(self.ms * 5e6),
                 cpu_ns=2 * sum(latencies),
+                wall_ns=sum(latencies) // streams,
+                prepare_ns=1000 * len(latencies),
+                finish_ns=2000 * len(latencies),
+                copied_ns=-1 if self.copied is None else self.copied * len(latencies),
+                rss_mb=111.0,
             )
         )
 
@@ -88,9 +103,10 @@ def timed(
     sessions: Sequence[Session], clock: Clock, count: int = 7, **plan: Any
 ) -> tuple[Timing, ...]:
     contestants = [
-        (Facts(target=f"t:{i}", precision="FP32", shape=(1, 3)), s) for i, s in enumerate(sessions)
+        (Facts(target=f"t:{i}", precision="FP32", shape=(1, 3)), s, Feed(SAMPLES, count))
+        for i, s in enumerate(sessions)
     ]
-    return measure(contestants, SAMPLES, count, Plan(**plan), clock=clock)
+    return measure(contestants, Plan(**plan), clock=clock)
 
 
 def test_a_quiet_machine_ends_when_every_median_is_known() -> None:
@@ -121,7 +137,7 @@ def test_a_batch_takes_as_many_samples_per_call() -> None:
     clock = Clock()
     session = Session(clock, 10.0)
     (found,) = measure(
-        [(Facts(target="t", batch=4), session)], SAMPLES, 3, Plan(round_ms=50), clock=clock
+        [(Facts(target="t", batch=4), session, Feed(SAMPLES, 3))], Plan(round_ms=50), clock=clock
     )
     assert len(session.indices[-1]) == 4 * len(found.rounds[-1])
 
@@ -223,3 +239,59 @@ def test_a_row_of_the_report_is_complete() -> None:
     assert row["ci95_ms"][0] <= row["p50_ms"] <= row["ci95_ms"][1]
     assert row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
     assert (row["load_ms"], row["peak_rss_mb"], row["rounds"]) == (5.0, 123.0, len(found.rounds))
+    assert (row["steady"], row["steady_rss_mb"], row["form"]) == (True, 111.0, "static")
+    assert row["p90_ci95_ms"][0] <= row["p90_ms"]
+    assert row["throughput"] == pytest.approx(100, rel=0.03)
+    low, high = row["throughput_ci95"]
+    assert low <= row["throughput"] <= high
+    assert (row["prepare_ms"], row["finish_ms"]) == (0.001, 0.002)
+    assert row["copy_ms"] is None
+    assert row["cpu_ms"] == pytest.approx(20, rel=0.03)
+
+
+def test_copies_that_a_session_tells_are_averaged_over_its_calls() -> None:
+    clock = Clock()
+    session = Session(clock, 10.0)
+    session.copied = 500_000
+    assert timed([session], clock)[0].row()["copy_ms"] == 0.5
+
+
+def test_streams_divide_the_wall_and_every_stream_has_the_same_number_of_calls() -> None:
+    clock = Clock()
+    one, three = Session(clock, 10.0), Session(clock, 10.0, seed=1)
+    feed = Feed(SAMPLES, 5)
+    alone, together = measure(
+        [(Facts(target="a"), one, feed), (Facts(target="b", streams=3), three, feed)],
+        Plan(budget_s=20),
+        clock=clock,
+    )
+    assert (one.streams, three.streams) == (1, 3)
+    assert {len(r) % 3 for r in together.rounds} == {0}
+    ratio_ = together.row()["throughput"] / alone.row()["throughput"]
+    assert ratio_ == pytest.approx(3, rel=0.05)
+
+
+class Counter(Meter):
+    """Counts a joule for every look, or breaks off."""
+
+    def __init__(self, most: int = 10**9) -> None:
+        self.looks, self.most = 0, most
+
+    def joules(self) -> float | None:
+        self.looks += 1
+        return 1.0 if self.looks <= self.most else None
+
+
+@pytest.mark.parametrize(("most", "known"), [(10**9, True), (9, False)])
+def test_energy_is_per_sample_and_unknown_once_a_round_is_not_counted(
+    most: int, known: bool
+) -> None:
+    clock = Clock()
+    (found,) = measure(
+        [(Facts(target="t", batch=2), Session(clock, 10.0), Feed(SAMPLES, 4))],
+        Plan(budget_s=5),
+        clock=clock,
+        meter=Counter(most),
+    )
+    expected = 1e3 * len(found.rounds) / found.n / 2
+    assert found.energy_mj == (pytest.approx(expected) if known else None)

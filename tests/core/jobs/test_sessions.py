@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -353,3 +356,75 @@ def test_no_samples_no_latencies(tmp_path):
     )
     reply = loop.run(RunRequest(path="s", indices=(), warmup=3))
     assert reply.latencies_ns == ()
+
+
+class Concurrent(Recorder):
+    """Takes two calls at once and notes how many there were."""
+
+    def __init__(self, fails=False):
+        super().__init__()
+        self.streams, self.copied_ns = 2, 7
+        self.inside = self.most = 0
+        self.lock = threading.Lock()
+        self.fails = fails
+
+    def run(self, feeds):
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        time.sleep(0.02)
+        with self.lock:
+            self.inside -= 1
+        if self.fails:
+            raise OSError("no more")
+        return super().run(feeds)
+
+
+def looped(tmp_path, session, samples=3):
+    store(tmp_path / "s", [[float(i)] for i in range(samples)])
+    request = r.LoadRequest(artifact=r.Ref(sha256="a", entry=""), format="f", target="t")
+    return Loop(session, request, tmp_path, 1)
+
+
+def test_streams_run_at_once_and_the_wall_is_shorter_than_their_sum(tmp_path):
+    session = Concurrent()
+    reply = looped(tmp_path, session).run(RunRequest(path="s", repeat=4, streams=2))
+    assert session.most == 2
+    assert len(reply.latencies_ns) == len(session.seen) == 12
+    assert sorted({f["x"].item() for f in session.seen}) == [0.0, 1.0, 2.0]
+    assert 12 * 0.02e9 / 2 <= reply.wall_ns < 0.8 * sum(reply.latencies_ns)
+
+
+def test_a_session_that_takes_one_call_is_not_asked_for_more(tmp_path):
+    with pytest.raises(CallFault, match="takes 1 call at a time, not 2") as caught:
+        looped(tmp_path, Recorder()).run(RunRequest(path="s", streams=2))
+    assert caught.value.kind is K.NOT_OFFERED
+
+
+def test_a_failure_in_any_stream_ends_the_round(tmp_path):
+    session = Concurrent(fails=True)
+    with pytest.raises(CallFault, match="no more") as caught:
+        looped(tmp_path, session).run(RunRequest(path="s", repeat=50, streams=2))
+    assert caught.value.kind is K.RAISED
+    assert session.most <= 2
+
+
+def test_what_lies_outside_the_latency_is_told_apart(tmp_path):
+    reply = looped(tmp_path, Concurrent()).run(RunRequest(path="s", repeat=2))
+    assert reply.wall_ns == sum(reply.latencies_ns)
+    assert reply.copied_ns == 6 * 7
+    assert 0 < reply.prepare_ns < reply.wall_ns
+    assert 0 < reply.finish_ns < reply.wall_ns
+    assert reply.rss_mb > 1
+    plain = Recorder()
+    assert (
+        Loop(
+            plain,
+            r.LoadRequest(artifact=r.Ref(sha256="a", entry=""), format="f", target="t"),
+            tmp_path,
+            1,
+        )
+        .run(RunRequest(path="s"))
+        .copied_ns
+        == -1
+    )

@@ -16,7 +16,7 @@ import pytest
 from seatrial import results as r
 from seatrial.codec import encode
 from seatrial.options import SLA, LatencyLimit
-from seatrial.report import Report, finish, model, new, rows
+from seatrial.report import Report, finish, model, new, rows, speed_rows
 
 _spec = importlib.util.spec_from_file_location(
     "seatrial_report_examples", Path(__file__).parent / "examples.py"
@@ -113,6 +113,12 @@ def test_an_unknown_key_is_refused_everywhere():
         (rows.ran("device", "d"), "ran"),
         (rows.execution(), "execution"),
         (rows.layout("NCHW", "NCHW", "", [rows.layout_variant("NHWC", "rewritten")]), "layout"),
+        (speed_rows.conditions(), "conditions"),
+        (speed_rows.ranking(), "ranking"),
+        (speed_rows.generality("FP32"), "generality"),
+        (speed_rows.optimisation(), "optimisation"),
+        (speed_rows.pace(tried=[speed_rows.pace_try("less")]), "pace"),
+        (speed_rows.pace(causes=[speed_rows.pace_cause("bound", "x")]), "pace"),
         (rows.int8("native"), "int8"),
         (rows.benchmark("fp32", speedup=rows.speedup("fp32", 1.0)), "bench_row"),
         (rows.fault("crashed", "s", "r"), "fault"),

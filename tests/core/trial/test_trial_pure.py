@@ -9,10 +9,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from seatrial.audit.rules import RED, Finding
+from seatrial.benchmark.ranking import Ratio
 from seatrial.benchmark.records import Facts, Timing
 from seatrial.benchmark.stats import Quantile
+from seatrial.report import rows, speed_rows
 from seatrial.results import TensorIO
-from seatrial.trial import context, layouts, shapes
+from seatrial.trial import context, execution, layouts, optimised, pace, shapes
 from seatrial.trial.remarks import NEAR_TEST, material
 
 channels = st.sampled_from(layouts.CHANNELS)
@@ -59,23 +61,30 @@ def test_the_other_layout():
 
 @given(st.floats(0.1, 10), st.booleans())
 def test_a_layout_is_chosen_only_if_it_is_measurably_faster(price, told_apart):
-    chosen, reason = layouts._choice("NCHW", "NHWC", price, told_apart)
+    found = Ratio(value=price, ci95=None, distinguishable=told_apart)
+    chosen, reason = layouts._choice("NCHW", "NHWC", found)
     assert (chosen == "NHWC") == (told_apart and price <= 1)
     assert reason.startswith("NHWC ")
     assert ("within the noise" in reason) == (not told_apart)
 
 
 def state(variant=None, **more):
-    return types.SimpleNamespace(facts={"layout_variant": variant, "layout_native": "NCHW", **more})
+    known = {"layout": rows.layout_variant("NHWC", "rewritten", **variant)} if variant else {}
+    facts = {"layout_variants": known, "layout_native": "NCHW", **more}
+    return types.SimpleNamespace(facts=facts)
+
+
+def timed(**by_name):
+    """Rounds that know contestants by name alone."""
+    return types.SimpleNamespace(of=lambda state, name: by_name.get(name))
 
 
 def test_no_proof_no_layout_row():
-    assert layouts.layout_row(types.SimpleNamespace(facts={}), None, None) is None
+    assert layouts.layout_row(types.SimpleNamespace(facts={}), timed()) is None
 
 
 def test_a_layout_that_computes_something_else_is_never_chosen():
-    variant = {"layout": "NHWC", "equivalent": False}
-    row = layouts.layout_row(state(variant), None, None)
+    row = layouts.layout_row(state({"equivalent": False}), timed())
     assert (row["native"], row["chosen"]) == ("NCHW", "NCHW")
     assert row["reason"] == "NHWC does not give the same results"
 
@@ -98,19 +107,112 @@ def timing(ms, rounds=8):
     ],
 )
 def test_the_price_of_a_layout_is_the_ratio_of_the_medians(own, changed, chosen, reason):
-    variant = {"layout": "NHWC", "equivalent": True}
-    row = layouts.layout_row(state(variant), timing(own), timing(changed))
+    rounds = timed(fp32=timing(own), layout=timing(changed))
+    row = layouts.layout_row(state({"equivalent": True}), rounds)
     assert (row["native"], row["chosen"], row["reason"]) == ("NCHW", chosen, reason)
     first, second = row["variants"]
     assert (first["layout"], first["ratio"], first["p50_ms"]) == ("NCHW", 1.0, own)
     assert (second["layout"], second["p50_ms"]) == ("NHWC", changed)
     assert second["ratio"] == pytest.approx(changed / own)
+    assert second["penalty_percent"] == pytest.approx(100 * (changed / own - 1))
+    low, high = second["penalty_ci95"]
+    assert low <= second["penalty_percent"] <= high
+    assert second["distinguishable"] == (own != changed)
 
 
 def test_too_few_rounds_choose_nothing():
-    variant = {"layout": "NHWC", "equivalent": True}
-    row = layouts.layout_row(state(variant), timing(2.0, rounds=3), timing(1.0, rounds=3))
+    rounds = timed(fp32=timing(2.0, rounds=3), layout=timing(1.0, rounds=3))
+    row = layouts.layout_row(state({"equivalent": True}), rounds)
     assert row["chosen"] == "NCHW" and "within the noise" in row["reason"]
+    assert row["variants"][1]["penalty_ci95"] is None
+
+
+def test_camera_frames_are_priced_beside_what_they_save():
+    told = state({"equivalent": True}, layout_host_ms=0.4)
+    told.facts["layout_variants"]["frames"] = rows.layout_variant(
+        "NHWC", "folded", dtype="uint8", equivalent=True
+    )
+    rounds = timed(fp32=timing(1.0), layout=timing(1.0), frames=timing(1.1))
+    row = layouts.layout_row(told, rounds)
+    assert "camera frames cost +10.0 % in the graph and save 0.4 ms per call" in row["reason"]
+    assert row["chosen"] == "NCHW"
+
+
+def layer(op, layout="", ms=1.0, nodes=()):
+    return {"op_type": op, "layout": layout, "ms": ms, "nodes": list(nodes), "layer": op}
+
+
+def test_the_runtimes_own_layout_is_where_the_time_goes():
+    layers = [
+        layer("Conv", "acdb,x", 3.0),
+        layer("Conv", "abcd", 2.0),
+        layer("Reorder", "abcd", 9.0),
+        layer("MatMul", "ab", 9.0),
+    ]
+    assert execution.main_layout(layers) == "acdb"
+    assert execution.main_layout(layers[3:]) == "ab"
+    assert execution.main_layout([layer("Conv")]) == ""
+    assert execution.moving_ms(layers) == 9.0
+    assert execution.moving_ms([layer("Conv", ms=None)]) is None
+
+
+# --- what an optimiser did ------------------------------------------------------------------------
+
+
+def node(label, op_type):
+    return types.SimpleNamespace(label=label, op_type=op_type)
+
+
+def test_fused_folded_and_inserted_are_told_by_what_became_of_each_node():
+    nodes = [node("c", "Conv"), node("r", "Relu"), node("s", "Shape"), node("k", "Constant")]
+    layers = [layer("Conv", "acdb", nodes=("r", "c")), layer("Reorder", "abcd", 0.5)]
+    row = optimised.graph(nodes, layers)
+    assert row["fused"] == [{"kinds": "Conv+Relu", "count": 1, "example": ["c", "r"]}]
+    assert row["folded"] == ["s"]
+    assert row["inserted"] == [{"op_type": "Reorder", "count": 1, "ms": 0.5}]
+    assert row["layouts"] == {"acdb": 1, "abcd": 1}
+    assert (row["nodes"], row["layers"], row["told"]) == (4, 2, True)
+
+
+def test_a_runtime_that_names_no_nodes_has_folded_nothing():
+    row = optimised.graph([node("c", "Conv")], [layer("anything")])
+    assert (row["told"], row["folded"], row["inserted"], row["fused"]) == (False, [], [], [])
+
+
+# --- what to ship for speed alone -----------------------------------------------------------------
+
+
+def try_row(outcome="helps", of_fp32=1.5, ci95=(1.4, 1.6)):
+    return speed_rows.pace_try("less", outcome=outcome, of_fp32=of_fp32, of_fp32_ci95=list(ci95))
+
+
+@pytest.mark.parametrize(
+    ("known", "native", "over", "recommend"),
+    [
+        ({"faster": True, "ci95": [1.4, 1.6]}, "", None, "INT8"),
+        ({"faster": True, "ci95": [1.4, 1.6]}, "BF16", (0.8, True), "BF16"),
+        ({"faster": True, "ci95": [1.4, 1.6]}, "BF16", (1.0, False), "BF16"),
+        ({"faster": True, "ci95": [1.4, 1.6]}, "BF16", (1.2, True), "INT8"),
+        ({"faster": False, "ci95": [0.6, 0.7]}, "", None, "FP32"),
+        ({"faster": False, "ci95": [0.9, 1.1]}, "", None, "FP32"),
+        ({"faster": False, "ci95": None}, "", None, ""),
+        ({"faster": False, "ci95": [0.6, 0.7], "tried": [try_row()]}, "", None, "INT8 with less"),
+        ({"faster": False, "ci95": [0.6, 0.7], "tried": [try_row("worse")]}, "", None, "FP32"),
+        (
+            {"faster": False, "ci95": [0.6, 0.7], "tried": [try_row(of_fp32=0.9, ci95=(0.8, 1))]},
+            "",
+            None,
+            "FP32",
+        ),
+        ({"faster": False, "ci95": [0.6, 0.7], "tried": [try_row()]}, "BF16", (0.5, True), "BF16"),
+    ],
+)
+def test_what_is_recommended_rests_on_intervals(known, native, over, recommend):
+    row = speed_rows.pace(ratio=1.5, **known)
+    found = Ratio(value=over[0], ci95=None, distinguishable=over[1]) if over else None
+    said, text = pace.conclude(row, native, found)
+    assert said == recommend
+    assert text
 
 
 # --- static shapes --------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 
 import pytest
@@ -336,3 +337,36 @@ def test_limits_from_flags_are_asked(trial):
     assert target["answers"]["fast"] == "SHIP"
     # Fewer calls do not bound a p99 from above.
     assert all(row["n"] >= 368 for row in target["benchmark"])
+
+
+def test_free_shapes_and_calls_in_flight_are_timed_and_priced(trial):
+    target = trial("ship").target("onnxruntime:cpu")
+    forms = {(row["precision"], row["form"], row["streams"]) for row in target["benchmark"]}
+    assert {("FP32", "static", 1), ("FP32", "dynamic", 1), ("INT8", "dynamic", 1)} <= forms
+    streams = min(len(os.sched_getaffinity(0)), 8)
+    if streams > 1:
+        assert {("FP32", "static", streams), ("INT8", "static", streams)} <= forms
+    prices = {row["precision"]: row for row in target["generality"]}
+    assert set(prices) == {"FP32", "INT8"}
+    for row in prices.values():
+        assert row["ratio"] == pytest.approx(row["dynamic_ms"] / row["static_ms"], rel=0.5)
+        assert row["text"]
+
+
+def test_what_the_optimiser_did_changes_nothing_that_counts(trial):
+    row = trial("ship").target("onnxruntime:cpu")["optimisation"]
+    assert row["told"] and row["layers"] > 0 and row["fused"]
+    assert (row["equal"], row["n"], row["off"]) == (True, 8, "the target itself")
+    assert row["max_rel_error"] <= row["tolerance"]
+
+
+def test_why_int8_is_as_fast_as_it_is_and_under_which_conditions(trial):
+    report = trial("ship").report
+    pace = trial("ship").target("onnxruntime:cpu")["pace"]
+    assert pace["text"] and pace["recommend"] in ("", "FP32", "INT8")
+    # Microseconds: whatever else is found, dispatch is, and nothing is tried against it.
+    assert "dispatch" in {cause["code"] for cause in pace["causes"]}
+    assert pace["tried"] == []
+    assert report["conditions"]["cores"] == len(os.sched_getaffinity(0))
+    assert report["conditions"]["threads"] == 1
+    assert report["ranking"] and all(row["places"] for row in report["ranking"])

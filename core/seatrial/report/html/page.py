@@ -20,6 +20,7 @@ from seatrial.report import (
     qat_view,
     recovery_view,
     sheets,
+    speed_view,
 )
 from seatrial.report.sheets import Data
 from seatrial.text import clean
@@ -227,7 +228,8 @@ def _speed(data: Data) -> dict[str, Any] | None:
     for target in data["targets"]:
         for row in target["benchmark"]:
             model = f"{names.get(row['model'], '')} " if several else ""
-            plain = f"{model}{target['target']}, {row['precision']} {row['layout']}".rstrip()
+            flight = f", {row['streams']} in flight" if row["streams"] > 1 else ""
+            plain = f"{model}{target['target']}, {speed_view.label(row)}{flight}"
             rows.append((clean(plain, 80), row))
     table = tables.of(measured.benchmark(data))
     if table is None:
@@ -237,7 +239,12 @@ def _speed(data: Data) -> dict[str, Any] | None:
     return {
         "chart": charts.latency(rows, data["sla"]["max_latency"]),
         "table": table,
-        "layouts": tables.of(measured.layouts(data)),
+        "layouts": tables.of(speed_view.layouts(data)),
+        "more": [
+            (sheet.title, sheet.note, tables.of(sheet))
+            for sheet in (*speed_view.answers(data), *speed_view.evidence(data))
+            if sheet.rows and sheet.title != "Layout"
+        ],
         "causes": causes,
         "shown": sum(bool(r.get("quantiles_ms")) for _, r in rows),
     }
