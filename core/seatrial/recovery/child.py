@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from seatrial.calibration.table import load, save
 from seatrial.errors import UserError
@@ -92,7 +92,7 @@ def round_weights(request: RoundRequest, job: Job) -> Rounded:
         job=job,
     )
     artifact = Artifact(format="onnx", entry=MODEL, files=graph.write(job.out / MODEL))
-    return Rounded(artifact=artifact, **asdict(done))
+    return Rounded(artifact=artifact, done=done)
 
 
 def rescale(request: RescaleRequest, job: Job) -> Rescaled:

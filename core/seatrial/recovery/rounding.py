@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from .descent import Moments, descend, loss
 from .layers import Layer, Layers
 from .linear import Linear, find
 from .staged import Staged
+from .types import Rounding
 
 #: Rows that a layer's moments come from: this many per input, within these limits.
 ROWS_PER_INPUT, ROWS_FEWEST, ROWS_MOST = 16, 4096, 16384
@@ -33,34 +34,6 @@ JUDGES = 4
 
 #: A layer's new rounding is kept when its error where it was not fitted falls to this share.
 GAIN = 0.995
-
-
-@dataclass
-class Rounding:
-    """What was done.
-
-    Attributes:
-        layers: with integer weights.
-        changed: of them, with a new rounding.
-        refused: with one that was no better on the samples that judge.
-        late: not reached in time.
-        weights: of the changed layers.
-        moved: of these weights, with another integer.
-        before: error power of the layers' outputs over their signal power, on the samples that
-            judge, mean over the layers that were reached.
-        after: the same with the new rounding.
-        samples: how many were used.
-    """
-
-    layers: int = 0
-    changed: int = 0
-    refused: int = 0
-    late: int = 0
-    weights: int = 0
-    moved: int = 0
-    before: float = 0.0
-    after: float = 0.0
-    samples: int = 0
 
 
 def round_weights(
@@ -90,7 +63,7 @@ def round_weights(
     plain = prepare(model).graph
     work = _Work(graph, plain, limit, seed)
     layers = [(one, at) for one in find(graph, plain) if (at := work.place(one)) is not None]
-    work.done.layers = len(layers)
+    work.done = Rounding(layers=len(layers))
     if not layers:
         return work.done
     # Stops are in front of the weight: what lies there is not yet made of the old one.
@@ -100,7 +73,7 @@ def round_weights(
     stops = zip(layers, reading.run(), wanted.run(), strict=True)
     for number, ((layer, place), _, known) in enumerate(stops):
         if time.monotonic() > deadline:
-            work.done.late = len(layers) - number
+            work.done = replace(work.done, late=len(layers) - number)
             break
         job.progress(f"rounding {layer.node.name}", number / len(layers))
         name = layer.node.input[0]
@@ -147,7 +120,7 @@ class _Work:
         """
         import numpy as np
 
-        self.done.samples = len(pairs)
+        self.done = replace(self.done, samples=len(pairs))
         own = layer.weights(self.graph, self.plain)
         fit, judge, power = moments(layer, own.exact, pairs, [self.seed, number])
         if not (np.isfinite(fit.xx).all() and np.isfinite(judge.xx).all() and power > 0):
@@ -160,24 +133,34 @@ class _Work:
         )
         moved = int(np.count_nonzero(integers != own.integers))
         better = moved > 0 and after < GAIN * before
-        self.done.refused += moved > 0 and not better
         self.errors.append((before, after if better else before))
         if better:
-            self.done.changed += 1
-            self.done.weights += integers.size
-            self.done.moved += moved
             layer.store(self.graph, integers)
+        if moved:
+            self._count(better, integers.size, moved)
         chosen = integers if better else own.integers
         mean, lack = fit.means
         lack = lack - ((chosen * own.step - own.exact) @ mean[:, :, None])[..., 0]
         self.editor.add(place, lack.reshape(-1) - self.editor.bias(place))
+
+    def _count(self, better: bool, size: int, moved: int) -> None:
+        done = self.done
+        if not better:
+            self.done = replace(done, refused=done.refused + 1)
+            return
+        self.done = replace(
+            done,
+            changed=done.changed + 1,
+            weights=done.weights + size,
+            moved=done.moved + moved,
+        )
 
     def result(self) -> Rounding:
         """What was done."""
         if self.errors:
             count = len(self.errors)
             before, after = (sum(x) / count for x in zip(*self.errors, strict=True))
-            self.done.before, self.done.after = before, after
+            self.done = replace(self.done, before=before, after=after)
         self.editor.finish()
         return self.done
 

@@ -117,11 +117,11 @@ class RoundRequest:
 
 
 @record
-class Rounded:
-    """The model with other integers (format ``onnx``).
+class Rounding:
+    """What adaptive rounding did.
 
     Attributes:
-        layers: with integer weights.
+        layers: with integer weights and a place for a bias.
         changed: of them, with a new rounding.
         refused: with one that was no better on the samples that judge.
         late: not reached in time.
@@ -133,16 +133,23 @@ class Rounded:
         samples: how many were used.
     """
 
+    layers: int = 0
+    changed: int = 0
+    refused: int = 0
+    late: int = 0
+    weights: int = 0
+    moved: int = 0
+    before: float = 0.0
+    after: float = 0.0
+    samples: int = 0
+
+
+@record
+class Rounded:
+    """The model with other integers (format ``onnx``), and what was done."""
+
     artifact: Artifact
-    layers: int
-    changed: int
-    refused: int
-    late: int
-    weights: int
-    moved: int
-    before: float
-    after: float
-    samples: int
+    done: Rounding
 
 
 @record

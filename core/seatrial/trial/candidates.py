@@ -21,6 +21,7 @@ from seatrial.recovery.types import (
     Rescaled,
     RescaleRequest,
     Rounded,
+    Rounding,
     RoundRequest,
     WeighRequest,
 )
@@ -318,11 +319,11 @@ class Tables:
             made,
             ref=trial.runner.adopt(outcome, result.artifact),
             method=f"{made.method}+{plan.ROUNDED}",
-            rewritten="; ".join(text for text in (made.rewritten, _rounding(result)) if text),
+            rewritten="; ".join(text for text in (made.rewritten, _rounding(result.done)) if text),
         )
 
 
-def _rounding(done: Rounded) -> str:
+def _rounding(done: Rounding) -> str:
     """One line on adaptive rounding."""
     if not done.changed:
         return f"adaptive rounding changed none of {done.layers} layers"

@@ -231,8 +231,8 @@ def test_it_wins_where_nearest_rounding_and_bias_correction_lose(
     proto, x = net(common=True)
     job, base, samples, made = corrected(tmp_path, proto, x[:64], dialect)
     asked = RoundRequest(model=base, candidate=made, samples=samples, limit=63)
-    done = round_weights(asked, job)
-    after = job.out / done.artifact.entry
+    made_of = round_weights(asked, job)
+    done, after = made_of.done, job.out / made_of.artifact.entry
     onnx.checker.check_model(onnx.load(after), full_check=True)
     fresh = x[64:]
     nearest = error(tmp_path / "corrected.onnx", tmp_path / "m.onnx", fresh)
@@ -284,7 +284,7 @@ def test_a_deadline_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
     proto, x = net(common=True)
     job, base, samples, made = corrected(tmp_path, proto, x[:16], QdqDialect(reduce_range=True))
     request = RoundRequest(model=base, candidate=made, samples=samples, limit=63, seconds=1e-9)
-    done = round_weights(request, job)
-    assert (done.layers, done.changed, done.late) == (3, 0, 3)
+    found = round_weights(request, job)
+    assert (found.done.layers, found.done.changed, found.done.late) == (3, 0, 3)
     before = onnx.load(tmp_path / "corrected.onnx")
-    assert onnx.load(job.out / done.artifact.entry).graph.initializer == before.graph.initializer
+    assert onnx.load(job.out / found.artifact.entry).graph.initializer == before.graph.initializer
