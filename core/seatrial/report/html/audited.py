@@ -74,7 +74,7 @@ def _finding(row: Data, pictures: Pictures) -> dict[str, Any]:
     singles = [] if pairs else [_shown("", name, pictures) for name in row["samples"][:PICTURES]]
     named = len(pairs) or len(singles)
     return {
-        "level": words.LEVELS[row["level"]],
+        "level": words.COLOURS[row["level"]],
         "code": clean(row["code"], 40),
         "text": words.plain(row["text"], 800),
         "pairs": pairs,

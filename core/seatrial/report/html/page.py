@@ -234,7 +234,7 @@ def _speed(data: Data) -> dict[str, Any] | None:
     table = tables.of(measured.benchmark(data))
     if table is None:
         return None
-    causes = [(n, words.plain(r["speedup"]["cause"])) for n, r in rows
+    causes = [(n, words.plain(r["speedup"]["cause"], 900)) for n, r in rows
               if r["speedup"] and r["speedup"]["cause"]]  # fmt: skip
     return {
         "chart": charts.latency(rows, data["sla"]["max_latency"]),
@@ -345,7 +345,7 @@ def _support(data: Data, known: Mapping[str, Any] | None) -> dict[str, Any] | No
 
 
 def _map(data: Data, known: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if known is None:
+    if known is None or not (known["targets"] or any(known["noise"]) or known["float"]):
         return None
     first = ["c none"] * len(known["names"])
     if known["targets"]:

@@ -70,7 +70,9 @@ def _sources(data: Data) -> Iterator[Left]:
     for role, source in data["data"].items():
         if source is None and data["command"] == "run":
             yield "data", f"{role} data", "none was given"
-        elif source is not None and not source["labels"] and role == "test":
+        elif source is None or data["command"] != "run":
+            continue
+        elif not source["labels"] and role == "test":
             yield "data", "accuracy", "the test data has no labels: only agreement is known"
 
 

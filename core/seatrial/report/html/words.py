@@ -70,6 +70,13 @@ _RUNGS = {
     "device-float": "the target's float build",
     "device-int8": "the target's INT8 build",
 }
+#: The same for findings of the audit, which speaks of red and yellow ones.
+COLOURS = {
+    "error": ("bad", "✕", "red"),
+    "warning": ("open", "!", "yellow"),
+    "info": ("none", "i", "note"),
+}
+
 _MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 _RUNG = re.compile(r"\b(" + "|".join(_RUNGS) + r")\b")
 
