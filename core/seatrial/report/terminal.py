@@ -218,8 +218,8 @@ def footer(page: Page, report: Report) -> None:
         for f in data["files"]
     ]
     lines += [facts.versions(data), facts.time_taken(data)]
-    if report.path:
-        lines.append(f"report: {safe(report.path, 300)}")
+    if report.folder:
+        lines.append(f"report: {safe(report.folder / 'report.html', 300)} (and .json, .md)")
     page.space()
     for text in filter(None, lines):
         page.line((text, "dim"), indent=0)
