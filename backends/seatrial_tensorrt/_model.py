@@ -13,6 +13,9 @@ from . import _graph
 from ._dtypes import DOUBLE
 from ._graph import Graph, Seen
 
+#: How TensorRT marks the layers of a local function.
+FUNCTION = "Local Function: "
+
 
 @dataclass
 class Prepared:
@@ -22,7 +25,7 @@ class Prepared:
         data: the serialised model; weights in other files stay there.
         path: where it lies, absolute, for those files.
         graph: as it was read, before anything was changed.
-        labels: name that the parser sees -> label.
+        labels: name that the parser sees -> label; a function that is called once has one, too.
         inputs: names of the inputs that are fed, in order.
         outputs: names of the outputs, in order.
         open: inputs with free axes that nothing gives a size -> which axes.
@@ -98,6 +101,10 @@ def name_nodes(graph: Any, known: Graph) -> dict[str, str]:
     by_place = {(n.scope, n.index): n.label for n in known.nodes}
     labels: dict[str, str] = {}
     _name(graph, "", by_place, labels)
+    calls = [n for n in known.nodes if n.label in known.bodies]
+    for call in calls:
+        if sum(c.op_type == call.op_type for c in calls) == 1:
+            labels[f"{FUNCTION}{call.op_type}"] = call.label
     return labels
 
 

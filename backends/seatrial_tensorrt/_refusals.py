@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from seatrial.results import Finding, Placement
 
-from ._model import Prepared
+from ._model import FUNCTION, Prepared
 from ._trt import Toolkit
 
 _LONGEST = 400
@@ -32,10 +32,14 @@ class Refusal:
 def nodes_of(text: str, labels: Mapping[str, str]) -> tuple[str, ...]:
     """Labels of the nodes that a text of TensorRT names.
 
-    Layers carry ``[ONNX Layer: NAME]``, one after the other; errors and older names have plain
-    names, joined by `` + ``, or as the first and last of ``{ForeignNode[FIRST...LAST]}``.
+    Layers carry ``[ONNX Layer: NAME | Local Function: NAME]``, one after the other; errors and
+    older names have plain names, joined by `` + ``, or as the first and last of
+    ``{ForeignNode[FIRST...LAST]}``.
     """
-    names = re.findall(r"\[ONNX Layer: ([^\]]+)\]", text)
+    found = re.findall(r"\[ONNX Layer: ([^\]]+)\]", text)
+    # After the name may stand the function that the node is in, for which the call counts.
+    parts = [(name, rest) for name, _, rest in (f.partition(" | ") for f in found)]
+    names = [rest if rest.startswith(FUNCTION) else name for name, rest in parts]
     if not names:
         words = re.split(r"\s\+\s|\s|\.\.\.|ForeignNode\[|[{}(),;'\"]", text)
         # a name at the end of a sentence, or of a ForeignNode

@@ -3,8 +3,11 @@
 import json
 
 import pytest
+from onnx import helper
+from trt_world import Zoo
 
 from seatrial_tensorrt._inspect import int8_and_float, read_layers, reformats, untold, with_times
+from seatrial_tensorrt._model import prepare
 from seatrial_tensorrt._refusals import nodes_of
 
 TYPES = {"conv": "Conv", "relu": "Relu", "q": "QuantizeLinear", "head": "Gemm", "flat": "Flatten"}
@@ -117,6 +120,25 @@ def test_dla_layers_reformats_and_times():
     assert (reformats(text, ["x"]), reformats(text, ["z"])) == (1, 0)
     timed = with_times(found, {"conv": [3.0, 1.0, 2.0]})
     assert [ly.ms for ly in timed] == [2.0, -1.0]
+
+
+def test_layers_of_a_function_belong_to_its_call(tmp_path):
+    body = helper.make_function(
+        "acme", "Block", ["a"], ["b"],
+        [helper.make_node("Relu", ["a"], ["b"], name="fine")], [helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    zoo = Zoo(tmp_path)
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], name="fine"),
+        helper.make_node("Block", ["a"], ["y"], name="call", domain="acme"),
+    ]
+    path = zoo.save(
+        nodes, [zoo.value("x", [2])], [zoo.value("y", [2])], domains=("acme",), functions=[body]
+    )
+    labels = prepare(path, {}).labels
+    text = "[ONNX Layer: fine]\x1f[ONNX Layer: fine | Local Function: Block]"
+    assert nodes_of(text, labels) == ("fine", "call")
+    assert nodes_of("[ONNX Layer: fine | Local Function: Other]", labels) == ()
 
 
 @pytest.mark.parametrize(
