@@ -174,6 +174,20 @@ def test_calibration_and_candidates_are_reported(trial):
     assert finding["level"] == "warning" and "96 samples" in finding["text"]
 
 
+def test_the_noise_floor_is_measured_rung_by_rung(trial):
+    noise = trial("ship").report["noise"]
+    float_ways = {"1 thread", "a second run", "denormals as zero", "optimisation off"}
+    assert {k.partition(", ")[2] for k in noise if k.startswith("onnx-fp32") and "dB" not in k} == (
+        float_ways
+    )
+    device = [k for k in noise if k.startswith("device-int8 onnxruntime:cpu") and "dB" not in k]
+    assert {k.partition(", ")[2] for k in device} == {"1 thread", "a second run"}
+    assert all(noise[k] == 100.0 for k in device)
+    apart = noise["onnx-fp32 reference, optimisation off, dB"]
+    assert apart == "identical" or apart > 80
+    assert trial("default").report["noise"] == {}  # a quick run leaves it out
+
+
 def test_without_labels_accuracy_is_not_proven_and_the_report_says_what_is_missing(trial):
     ran = trial("unlabelled")
     assert ran.report["missing"] == ["labels for the test set (or --accept-agreement)"]
