@@ -179,18 +179,20 @@ def _few(trial: Trial, test: r.Ref) -> tuple[int, ...]:
 def _reference_noise(
     trial: Trial, model: r.Ref, test: r.Ref, optimize: str
 ) -> tuple[lr.NoiseRun, ...]:
-    """The reference again: one thread over all samples, the rest over a few.
+    """The float reference again: with one thread over all samples, in other ways over a few.
 
-    The literal Q/DQ model has optimisation off by definition, so there it is not turned off again.
+    The literal Q/DQ model is the same runtime without optimisation: one thread is all there is.
     """
     few = _few(trial, test)
     ways: list[tuple[str, tuple[int, ...] | None, dict[str, Any]]] = [
-        ("1 thread", None if optimize == "all" else few, {"threads": 1}),
-        ("a second run", few, {}),
-        ("denormals as zero", few, {"denormals_as_zero": True}),
+        ("1 thread", None if optimize == "all" else few, {"threads": 1})
     ]
     if optimize == "all":
-        ways.append(("optimisation off", few, {"optimize": "none"}))
+        ways += [
+            ("a second run", few, {}),
+            ("denormals as zero", few, {"denormals_as_zero": True}),
+            ("optimisation off", few, {"optimize": "none"}),
+        ]
     found = []
     for what, indices, how in ways:
         if indices == ():
@@ -207,10 +209,10 @@ def _device_noise(
     """An artefact again on its target: INT8 with one thread over all samples, else over a few."""
     few = _few(trial, test)
     found = []
-    for what, indices, threads in (
-        ("1 thread", None if name == "int8" else few, 1),
-        ("a second run", few, None),
-    ):
+    ways: list[tuple[str, tuple[int, ...] | None, int | None]] = [("a second run", few, None)]
+    if name == "int8":
+        ways.insert(0, ("1 thread", None, 1))
+    for what, indices, threads in ways:
         if indices == ():
             continue
         outcome = trial.outputs(state, piece, test, indices, threads=threads)

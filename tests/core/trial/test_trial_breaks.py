@@ -41,6 +41,7 @@ def bad(start, shelf, tmp_path, valid):
     return run
 
 
+@pytest.mark.long
 def test_a_bent_layer_is_found_on_the_float_rung(bad):
     found, said = bad("bends")
     assert found["rung"] == "device-float" and found["against"] == "onnx-fp32"
