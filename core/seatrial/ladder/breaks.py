@@ -252,15 +252,22 @@ def first_moved(taps: Sequence[TapFacts], least_db: float) -> TapFacts | None:
     return None
 
 
+#: An 8-bit tensor whose every element is one step off is about this far from the reference, dB.
+STEP_DB = 30.0
+
+
 def steepest(taps: Sequence[TapFacts], least_db: float) -> TapFacts | None:
-    """The tensor at which signal over difference falls most, if it falls by ``least_db``."""
+    """The tensor at which signal over difference falls most, by ``least_db`` or more.
+
+    Only a fall to below what single steps of rounding make counts.
+    """
     best, found = least_db, None
     before: float | None = None
     for tap in taps:
         now = 200.0 if tap.identical else tap.sqnr_db
         if now is None:
             continue
-        if before is not None and before - now >= best:
+        if before is not None and before - now >= best and now < STEP_DB:
             best, found = before - now, tap
         before = now if before is None else min(before, now)
     return found

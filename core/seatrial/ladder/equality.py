@@ -9,6 +9,7 @@ from seatrial.verdict.proportions import clopper_pearson
 from .health import FAIL, PASS, UNPROVEN, Gate
 from .records import (
     DEVICE_INT8,
+    INTEGERS,
     ONNX_INT8,
     PYTORCH,
     Comparison,
@@ -108,8 +109,10 @@ def _within_floor(step: Comparison, result: JudgeResult) -> Gate | None:
 def int8_equality(step: Comparison, result: JudgeResult) -> Gate | None:
     """A device's INT8 against the same Q/DQ on the reference: more than rounding apart?
 
-    Two INT8 kernels may round differently, so some classes flip. They may not flip more than the
-    noise floor and more than quantisation itself did: then another model runs.
+    Two INT8 kernels may round differently, so some classes flip. They may not flip more than they
+    do between the reference's own two ways to compute the pairs, and more than quantisation itself
+    did: then another model runs. Where neither was measured there is no claim: runs that repeat
+    themselves to the bit say nothing of other kernels' rounding.
     """
     if step.rung != DEVICE_INT8 or step.against != ONNX_INT8:
         return None
@@ -118,7 +121,9 @@ def int8_equality(step: Comparison, result: JudgeResult) -> Gate | None:
         for c in result.comparisons
         if c.rung == ONNX_INT8 and c.source == step.source and c.agreed >= 0
     ]
-    beyond = _beyond(step, quantised)
+    base = rung_facts(result, step.against, step.source)
+    rounding = any(f.what == INTEGERS for f in (base.noise if base else ()))
+    beyond = _beyond(step, quantised) if quantised or rounding else ""
     return Gate(gate=FAIL, code="ladder.noise", reason=beyond) if beyond else None
 
 

@@ -29,6 +29,11 @@ def base_of(rung: str, source: str | None) -> tuple[str, ...]:
     return {PYTORCH: (), ONNX_FP32: (PYTORCH,)}.get(rung, (ONNX_FP32,))
 
 
+#: The way of a noise run in which the reference computes a Q/DQ model with its own integer kernels:
+#: how many classes flip by sound rounding alone.
+INTEGERS = "integer kernels"
+
+
 @record
 class NoiseRun:
     """A further run of the artefact of a rung, in a way that must not matter.

@@ -33,6 +33,8 @@ LOADS = 16
 FALL_DB = 10.0
 #: Seconds that must be left of a budget for an experiment to be begun.
 LEAST_S = 20.0
+#: Flips of classes beyond the floor from which on a layer is looked for.
+WORTH_A_LOOK, LEAST_FLIPS = 1.5, 5
 #: Precisions below float32, as runtimes spell them.
 LESSER = ("BF16", "FP16", "TF32")
 
@@ -45,7 +47,7 @@ def explain(trial: Trial, found: Evidence) -> None:
     if any(g.row["gate"] == FAIL and g.row["rung"] == lr.ONNX_FP32 for g in graded):
         return  # the float model itself is broken: no target is to blame
     for state in trial.usable:
-        step = first_broken(graded, state.id)
+        step = first_broken(graded, state.id, found.judged)
         if step is None:
             continue
         trial.progress("breaks", f"{state.id} {step.row['rung']}")
@@ -59,7 +61,19 @@ def explain(trial: Trial, found: Evidence) -> None:
         state.facts["first_break"] = told or (search.floats() if floats else search.int8())
 
 
-def first_broken(graded: tuple[Graded, ...], target: str) -> Graded | None:
+def _flips(judged: lr.JudgeResult, row: dict[str, Any]) -> bool:
+    """Whether a device's INT8 flips half as many classes again as sound rounding does.
+
+    More is needed to call it broken; this much is worth a look.
+    """
+    steps = [c for c in judged.comparisons if (c.rung, c.target) == (row["rung"], row["target"])]
+    step = next((c for c in steps if c.against == lr.ONNX_INT8 and c.source == row["source"]), None)
+    if step is None or step.agreed < 0 or step.noise_agreed < 0:
+        return False
+    return step.n - step.agreed > WORTH_A_LOOK * (step.n - step.noise_agreed) + LEAST_FLIPS
+
+
+def first_broken(graded: tuple[Graded, ...], target: str, judged: lr.JudgeResult) -> Graded | None:
     """The lowest rung of a target that is not what it must equal.
 
     Broken are float that is another computation (also one that says so: a baseline told to be
@@ -74,7 +88,8 @@ def first_broken(graded: tuple[Graded, ...], target: str) -> Graded | None:
             if rung == lr.DEVICE_INT8 and row["against"] != lr.ONNX_INT8:
                 continue
             if rung == lr.DEVICE_INT8:
-                moved = row["ci95"] is not None and row["ci95"][0] > 0
+                beyond_chance = row["ci95"] is not None and row["ci95"][0] > 0
+                moved = beyond_chance or _flips(judged, row)
             else:  # float that is not equal is judged by its drop
                 moved = row["source"] != lr.NATIVE and step.code.startswith("accuracy.")
             if row["gate"] == FAIL or moved:

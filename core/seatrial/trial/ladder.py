@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
+from seatrial.benchmark.machine import machine
 from seatrial.ladder import records as lr
 from seatrial.samples import Samples
 from seatrial.tasks.base import TaskSpec
@@ -179,9 +180,10 @@ def _few(trial: Trial, test: r.Ref) -> tuple[int, ...]:
 def _reference_noise(
     trial: Trial, model: r.Ref, test: r.Ref, optimize: str
 ) -> tuple[lr.NoiseRun, ...]:
-    """The float reference again: with one thread over all samples, in other ways over a few.
+    """The reference again, in ways that must not matter: over all samples where classes count.
 
-    The literal Q/DQ model is the same runtime without optimisation: one thread is all there is.
+    The Q/DQ model that is taken literally is run with the reference's own integer kernels as well:
+    how sound kernels round, and how many classes that flips.
     """
     few = _few(trial, test)
     ways: list[tuple[str, tuple[int, ...] | None, dict[str, Any]]] = [
@@ -193,6 +195,8 @@ def _reference_noise(
             ("denormals as zero", few, {"denormals_as_zero": True}),
             ("optimisation off", few, {"optimize": "none"}),
         ]
+    elif machine().int8_sets:  # without INT8 dot products its own integer kernels saturate
+        ways.append((lr.INTEGERS, None, {"optimize": "all"}))
     found = []
     for what, indices, how in ways:
         if indices == ():

@@ -249,7 +249,7 @@ def _tap(sqnr, name="t"):
 
 
 def test_the_first_that_moved_and_the_steepest_fall():
-    taps = [_tap(None, "a"), _tap(130.0, "b"), _tap(35.0, "c"), _tap(20.0, "d")]
+    taps = [_tap(None, "a"), _tap(130.0, "b"), _tap(25.0, "c"), _tap(20.0, "d")]
     assert b.first_moved(taps, 80.0).tensor == "c"
     assert b.first_moved(taps[:2], 80.0) is None
     assert b.steepest(taps[1:], 10.0).tensor == "c"
