@@ -291,6 +291,38 @@ def test_the_measured_noise_floor_counts(bench: Any, logits: Make, rows: Any) ->
 
 
 @pytest.mark.parametrize(
+    ("what", "apart", "code"),
+    [
+        ("1 thread", 0.0, "accuracy.drop"),  # a kernel repeats itself: no claim about another's
+        (lr.INTEGERS, 0.3, "accuracy.drop"),  # sound rounding flips as many
+        (lr.INTEGERS, 0.0, "ladder.noise"),
+    ],
+)
+def test_int8_without_a_float_twin_is_held_against_sound_rounding(
+    bench: Any, logits: Make, rows: Any, what: str, apart: float, code: str
+) -> None:
+    values, labels = logits(1000)
+    values = noisy(np.where(values > 4, values - 7.2, values), 0.0)
+    noise = lr.NoiseRun(what=what, outputs=bench.store({"y": noisy(values, apart, seed=4)}))
+    rungs = [
+        lr.Rung(
+            rung=lr.ONNX_INT8,
+            outputs=bench.store({"y": values}),
+            source="qdq:a",
+            noise=(noise,),
+        ),
+        lr.Rung(
+            rung=lr.DEVICE_INT8,
+            outputs=bench.store({"y": noisy(values, 0.3, seed=6)}),
+            target="a:b",
+            source="qdq:a",
+        ),
+    ]
+    result = bench.judge(bench.test_set(labels.tolist(), 1000), rungs)
+    assert rows(result)["device-int8", "onnx-int8"].code == code
+
+
+@pytest.mark.parametrize(
     ("own", "device", "code"),
     [
         (None, 3e-4, "ladder.not-equal"),  # nothing excuses it
