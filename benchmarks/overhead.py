@@ -71,12 +71,14 @@ feeds = [{n: np.array(rng.random(s), dtype=np.float32) for n, s in SHAPES.items(
 print("ready", flush=True)
 for line in sys.stdin:
     took = []
+    cpu = time.process_time_ns()
     for i in range(int(line)):
         f = feeds[i % 16]
         t = time.perf_counter_ns()
         call(f)
         took.append(time.perf_counter_ns() - t)
-    print(json.dumps(took), flush=True)
+    cpu = time.process_time_ns() - cpu
+    print(json.dumps({"took": took, "cpu": cpu}), flush=True)
 """
 
 
@@ -150,7 +152,7 @@ def _latency(runner: Runner, target: str, path: Path, rounds: int) -> None:
 
 
 def _alternate(
-    ours: Callable[[int], list[float]], theirs: Callable[[int], list[float]], rounds: int
+    ours: Callable[[int], Calls], theirs: Callable[[int], Calls], rounds: int
 ) -> tuple[list[float], list[float]]:
     """Median latency of each round, milliseconds; who goes first alternates."""
     for warm in (ours, theirs):
@@ -158,22 +160,26 @@ def _alternate(
     medians: tuple[list[float], list[float]] = ([], [])
     for i in range(rounds):
         for k in (0, 1) if i % 2 else (1, 0):
-            medians[k].append(statistics.median((ours, theirs)[k](CALLS)))
+            medians[k].append(statistics.median((ours, theirs)[k](CALLS)[0]))
     return medians
 
 
-def own(handle: SessionHandle, samples: r.Ref, n: int) -> list[float]:
-    """Latencies of so many calls of our loop, milliseconds."""
+#: Latencies of a few calls in milliseconds, and the CPU time of all of them.
+Calls = tuple[list[float], float]
+
+
+def own(handle: SessionHandle, samples: r.Ref, n: int) -> Calls:
+    """So many calls of our loop."""
     outcome = handle.run(samples, [i % 16 for i in range(n)], keep=False)
     assert outcome.result is not None, outcome.fault
-    return [ns / 1e6 for ns in outcome.result.latencies_ns]
+    return [ns / 1e6 for ns in outcome.result.latencies_ns], outcome.result.cpu_ns / 1e6
 
 
 @contextlib.contextmanager
 def bare(
     target: str, path: Path, shapes: dict[str, tuple[int, ...]]
-) -> Iterator[Callable[[int], list[float]]]:
-    """A child with the bare loop; gives what asks it for latencies, milliseconds."""
+) -> Iterator[Callable[[int], Calls]]:
+    """A child with the bare loop; gives what asks it for so many calls."""
     import json
 
     head = f"MODEL = {str(path)!r}\nSHAPES = {shapes!r}\nTHREADS = {THREADS}\n"
@@ -183,15 +189,18 @@ def bare(
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "CI": "true"},
+        # As our children: a session is what the scheduler shares the CPUs out to.
+        start_new_session=True,
     )
     assert child.stdin and child.stdout
     child.stdout.readline()
 
-    def run(n: int) -> list[float]:
+    def run(n: int) -> Calls:
         assert child.stdin and child.stdout
         child.stdin.write(f"{n}\n")
         child.stdin.flush()
-        return [ns / 1e6 for ns in json.loads(child.stdout.readline())]
+        told = json.loads(child.stdout.readline())
+        return [ns / 1e6 for ns in told["took"]], told["cpu"] / 1e6
 
     try:
         yield run

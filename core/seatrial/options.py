@@ -333,7 +333,7 @@ class BenchOptions:
     Attributes:
         models: one or more; all are timed in the same interleaved rounds.
         data: what is fed; ``""``: synthetic inputs, and the report says so.
-        streams: inferences in flight.
+        streams: calls in flight, timed beside one at a time; ``None``: one per CPU.
         seconds: how long to measure each artefact, about.
     """
 

@@ -23,7 +23,9 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     flags.config(parser)
     flags.shapes(parser)
     parser.add_argument("--threads", metavar="N", help="CPU threads of one inference")
-    parser.add_argument("--streams", metavar="N", help="inferences in flight (default 1)")
+    parser.add_argument(
+        "--streams", metavar="N", help="calls in flight, beside one (default: one per CPU)"
+    )
     parser.add_argument("--seconds", metavar="S", help="about how long to time each artefact")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, wider intervals")
     parser.add_argument("--seed", metavar="N", help="of everything random (default 0)")
