@@ -55,7 +55,13 @@ def start(command, verdict, answers, **more):
             packages={"onnx": "1.23.2", "onnxruntime": "1.31.1"},
         ),
         "timings": [{"stage": "check", "seconds": 8.1}, {"stage": "ladder", "seconds": 61.4}],
-        "noise": {"agreement_repeat": 100.0, "latency_round_percent": 2.4},
+        "noise": {
+            "onnx-fp32 reference, a second run": 100.0,
+            "onnx-fp32 reference, a second run, dB": "identical",
+            "device-int8 openvino:CPU, 1 thread": 99.8,
+            "device-int8 openvino:CPU, 1 thread, dB": 52.4,
+            "something else": None,
+        },
     }
     return report | more
 

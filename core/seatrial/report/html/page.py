@@ -207,18 +207,42 @@ def _ladder(data: Data) -> dict[str, Any] | None:
     }
 
 
-def _noise(data: Data) -> str:
-    """What the noise floor is, in a sentence."""
-    known = [value for value in data["noise"].values() if value is not None]
-    if not known:
-        return ""
-    if min(known) >= 100:
-        return "Run a second time, every artefact named the same class for every sample."
-    worst = min(data["noise"], key=lambda k: data["noise"][k] or 0.0)
-    return (
-        f"Run a second time, an artefact names the same class for at least {min(known):.2f} % of "
-        f"the samples ({clean(words.plain(worst), 90)}): smaller differences are noise."
-    )
+def _noise(data: Data) -> dict[str, Any] | None:
+    """What the noise floor is, in a sentence, and every figure of it.
+
+    The measured facts are agreements in percent, and under the same name with ``, dB`` behind it
+    how far the outputs were from one another.
+    """
+    found = {
+        name: value
+        for name, value in data["noise"].items()
+        if not name.endswith(_DB) and isinstance(value, int | float)
+    }
+    if not found:
+        return None
+    worst = min(found, key=lambda name: found[name])
+    said = "Run again in other ways, every artefact names the same class for every sample."
+    if found[worst] < 100:
+        said = (
+            f"Run again in other ways, an artefact names the same class for {found[worst]:.2f} % of "
+            f"the samples ({clean(worst, 90)}), and for more in all others: smaller differences "
+            "are noise."
+        )
+    rows = [
+        (clean(name, 90), f"{value:.2f} %", _decibels(data["noise"].get(name + _DB)))
+        for name, value in found.items()
+    ]
+    heads = sheets.columns("what was run again, and how| >same class| >signal to difference, dB")
+    return {"said": said, "table": tables.Table("Noise", heads, rows)}
+
+
+_DB = ", dB"
+
+
+def _decibels(value: object) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return numbers.significant(value)
+    return clean(str(value), 20) if value is not None else numbers.DASH
 
 
 def _speed(data: Data) -> dict[str, Any] | None:
