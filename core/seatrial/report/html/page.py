@@ -224,9 +224,9 @@ def _noise(data: Data) -> dict[str, Any] | None:
     said = "Run again in other ways, every artefact names the same class for every sample."
     if found[worst] < 100:
         said = (
-            f"Run again in other ways, an artefact names the same class for {found[worst]:.2f} % of "
-            f"the samples ({clean(worst, 90)}), and for more in all others: smaller differences "
-            "are noise."
+            f"Run again in other ways, an artefact names the same class for {found[worst]:.2f} % "
+            f"of the samples ({clean(worst, 90)}), and for more in all others: smaller "
+            "differences are noise."
         )
     rows = [
         (clean(name, 90), f"{value:.2f} %", _decibels(data["noise"].get(name + _DB)))
