@@ -1,9 +1,9 @@
 """Layouts, camera frames and the price of generality, net by net, on both runtimes.
 
 Runs `seatrial bench` on nets of well-known sizes with random weights (benchmarks/nets.py), with
-an input contract as for ImageNet, and prints two tables from its report: layouts (NCHW, NHWC,
+an input contract as for ImageNet, and prints tables from its report: layouts (NCHW, NHWC,
 uint8 frames with mean and std in the graph) with penalty, interval and what the runtime itself
-computes in; and batch 1 built static against free shapes, with throughput beside.
+computes in; batch 1 built static against free shapes; and all forms with CPU time and throughput.
 
 Usage: python benchmarks/speed.py [NET ...] [--seconds S] [--threads N] [--keep FOLDER]
 """
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from nets import NETS
+
+from seatrial.report.speed_view import label
 
 CONTRACT = """
 [input.x]
@@ -47,7 +49,7 @@ def main() -> int:
     for title, head, rows in (
         ("Layouts", LAYOUT_HEAD, layout_rows(reports)),
         ("Batch 1, static against free shapes", GENERAL_HEAD, general_rows(reports)),
-        ("Throughput", STREAM_HEAD, stream_rows(reports)),
+        ("All forms", FORM_HEAD, form_rows(reports)),
     ):
         print(f"\n### {title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
         for row in rows:
@@ -77,7 +79,8 @@ def bench(name: str, folder: Path, seconds: float, threads: int) -> dict[str, An
 LAYOUT_HEAD = ("net", "target", "input", "equal (largest error)", "p50 ms", "penalty %",
                "95 %", "host ms", "computes in", "moves, ms")  # fmt: skip
 GENERAL_HEAD = ("net", "target", "precision", "static ms", "free ms", "price %", "95 %")
-STREAM_HEAD = ("net", "target", "form", "streams", "threads each", "per second", "95 %", "p50 ms")
+FORM_HEAD = ("net", "target", "form", "in flight", "threads each", "p50 ms", "95 %", "CPU ms",
+             "per second", "95 %")  # fmt: skip
 
 
 def layout_rows(reports: dict[str, dict[str, Any]]) -> list[list[str]]:
@@ -113,19 +116,18 @@ def general_rows(reports: dict[str, dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def stream_rows(reports: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """One row per static artefact in the model's own layout."""
+def form_rows(reports: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """One row per timed form; CPU time hardly depends on who else is running."""
     rows = []
     for name, report in reports.items():
         for target in report["targets"]:
-            own = (target["layout"] or {"native": ""})["native"]
             for row in target["benchmark"]:
-                if row["form"] == "static" and row["layout"] in ("", own):
-                    rows.append(
-                        [name, target["target"], row["precision"], str(row["streams"]),
-                         str(row["threads"]), number(row["throughput"], 1),
-                         ends(row["throughput_ci95"], 1), number(row["p50_ms"])]
-                    )  # fmt: skip
+                rows.append(
+                    [name, target["target"], label(row), str(row["streams"]),
+                     str(row["threads"]), number(row["p50_ms"]), ends(row["ci95_ms"], 3),
+                     number(row["cpu_ms"]), number(row["throughput"], 1),
+                     ends(row["throughput_ci95"], 1)]
+                )  # fmt: skip
     return rows
 
 
