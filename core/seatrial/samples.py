@@ -4,6 +4,8 @@ A store is a folder. ``index.json`` describes it; every input (or output) is one
 whose first axis counts samples, without a batch axis of its own. Where the shape differs from
 sample to sample the entry is ``ragged`` and each sample has a file of its own.
 Labels, when known, lie in ``labels.json``: a list with one JSON value per sample, or null.
+Sequences are samples in order that say ``sequence`` and ``step``; ``state`` in the index names the
+outputs of a step that the next one is fed, and ``step_labels`` says that labels are the steps' own.
 numpy is imported late, so that the module can be carried into foreign interpreters.
 """
 
@@ -69,6 +71,26 @@ class Samples:
         path = self.root / "labels.json"
         return tuple(json.loads(path.read_text("utf-8"))) if path.is_file() else None
 
+    @property
+    def state(self) -> Mapping[str, str]:
+        """Of sequences: output -> the input that takes it in the next step; else empty."""
+        found: Mapping[str, str] = self.index.get("state", {})
+        return found
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Inputs that the core makes (constants, states) and no source holds."""
+        contracts = self.index.get("contracts", {})
+        return tuple(n for n, c in contracts.items() if c.get("mode") in ("constant", "state"))
+
+    def follows(self, i: int) -> bool:
+        """Whether sample ``i`` is the step after sample ``i - 1`` of one sequence."""
+        rows = self.index["samples"]
+        if i == 0 or "step" not in rows[i] or "step" not in rows[i - 1]:
+            return False
+        here, before = rows[i], rows[i - 1]
+        return bool(here["sequence"] == before["sequence"] and here["step"] == before["step"] + 1)
+
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Shape of one sample of a tensor; ``None`` when it differs between samples."""
         tensor = self._tensors[name]
@@ -107,7 +129,8 @@ class Samples:
         """
         if not self.index.get("batch_axis", True):
             (i,) = indices
-            return {n: self._read(n, (i,))[0] for n in self.names}
+            # An ellipsis keeps a number an array without axes.
+            return {n: self._read(n, (i,))[0, ...] for n in self.names}
         return {n: self._read(n, indices) for n in self.names}
 
     def _read(self, name: str, indices: Sequence[int]) -> Any:

@@ -31,7 +31,8 @@ class RunRequest:
     Attributes:
         path: the sample store, relative to the job's folder.
         indices: which samples, in this order; ``None``: all.
-        keep: write the outputs of the first pass to a store.
+        keep: write the outputs of the first pass to a store. A store of sequences that is kept
+            whole is run step by step: states are what the step before gave.
         warmup: untimed calls before the first timed one, cycling through the batches.
         repeat: timed passes over the samples.
         batch: samples per call; the last group is filled up by repeating its last sample.
@@ -106,7 +107,7 @@ class OutputStore:
         for i in range(used):
             tensors = {n: self._pick(n, v, i) for n, v in outputs.items()}
             row = self._rows[len(self._facts)]
-            kept = {k: row[k] for k in ("id", "group") if k in row}
+            kept = {k: row[k] for k in ("id", "group", "sequence", "step") if k in row}
             self._facts.append({**kept, "sha256": _hash(tensors)})
             self._writer.add(tensors)
 
@@ -172,7 +173,11 @@ class Loop:
         samples = self._store(request.path)
         indices = tuple(range(samples.count)) if request.indices is None else request.indices
         groups = list(_groups(indices, request.batch))
-        feeds = _Feeds(samples, self.map, groups)
+        carried = request.keep and request.indices is None and bool(samples.state)
+        if carried and request.batch > 1:
+            reason = f"sequences are run one by one, not {request.batch} at a time"
+            raise CallFault(FaultKind.RAISED, reason)
+        feeds = _Feeds(samples, self.map, groups, prepare=not carried)
         for i in range(request.warmup if groups else 0):
             self._call(feeds[i % len(groups)])
         if request.streams > 1:
@@ -184,8 +189,10 @@ class Loop:
         cpu = finish = 0
         copied = -1
         for turn in range(request.repeat):
+            mapped: dict[str, Any] = {}
             for i, group in enumerate(groups):
-                outputs, wall, used = self._call(feeds[i])
+                state = _state(samples, i, mapped) if carried else {}
+                outputs, wall, used = self._call(feeds.fed(i, state))
                 latencies.append(wall)
                 cpu += used
                 copied = _sum(copied, getattr(self.session, "copied_ns", -1))
@@ -266,6 +273,25 @@ class Loop:
         guarded(self.session.close)
 
 
+def _state(samples: Samples, i: int, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What a step is fed of the outputs of the one before it; empty at the start of a sequence.
+
+    Raises:
+        CallFault: such an output is missing, or has another shape than the input.
+    """
+    if not samples.follows(i):
+        return {}
+    found = {}
+    for output, name in samples.state.items():
+        value, wanted = before.get(output), samples.one(name, i)
+        if value is None or value.shape != wanted.shape:
+            have = "missing" if value is None else f"of shape {value.shape}"
+            reason = f"state output {output!r} is {have}, input {name!r} takes {wanted.shape}"
+            raise CallFault(FaultKind.RAISED, reason)
+        found[name] = value.astype(wanted.dtype)
+    return found
+
+
 def _raise(error: Exception) -> None:
     raise error
 
@@ -290,19 +316,26 @@ def _groups(indices: Sequence[int], size: int) -> Iterator[_Group]:
 class _Feeds:
     """Feeds by group: all prepared at once when they are small, else made when asked for."""
 
-    def __init__(self, samples: Samples, tensors: TensorMap, groups: Sequence[_Group]) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        tensors: TensorMap,
+        groups: Sequence[_Group],
+        *,
+        prepare: bool = True,
+    ) -> None:
         self._samples = samples
         self._map = tensors
         self._groups = groups
         self._ready: list[dict[str, Any]] = []
         self.spent_ns = 0
-        if groups:
+        if groups and prepare:
             first = self._make(0)
             if sum(v.nbytes for v in first.values()) * len(groups) <= PREPARED_BYTES:
                 self._ready = [first, *(self._make(i) for i in range(1, len(groups)))]
 
-    def _make(self, i: int) -> dict[str, Any]:
-        read = self._samples.feeds(self._groups[i].indices)
+    def _make(self, i: int, state: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        read = {**self._samples.feeds(self._groups[i].indices), **(state or {})}
         begun = time.perf_counter_ns()
         made = self._map.feeds(read)
         self.spent_ns += time.perf_counter_ns() - begun
@@ -310,6 +343,10 @@ class _Feeds:
 
     def __len__(self) -> int:
         return len(self._groups)
+
+    def fed(self, i: int, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Feeds of a group, some inputs replaced by ``state``."""
+        return self._make(i, state) if state else self[i]
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         return self._ready[i] if self._ready else self._make(i)

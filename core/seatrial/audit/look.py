@@ -40,6 +40,7 @@ class Look:
         small: (samples, side, side) grey pictures, or (samples, elements); memory-mapped.
         pictures: whether ``small`` holds pictures.
         limits: per model input, (samples, 2): smallest and largest value.
+        steps: samples are steps of sequences, alike by nature.
     """
 
     role: str
@@ -52,6 +53,7 @@ class Look:
     small: Any
     pictures: bool
     limits: dict[str, Any] = field(default_factory=dict)
+    steps: bool = False
 
     @property
     def count(self) -> int:
@@ -84,14 +86,15 @@ def look(samples: Samples, role: str, scratch: Path, tick: Callable[[int], None]
             samples.forget()
             tick(i)
         values = {n: np.asarray(samples.one(n, i)) for n in samples.names}
-        stats = statistics(values)
+        own = {n: v for n, v in values.items() if n not in samples.made}
+        stats = statistics(own)
         names = names or tuple(stats)
         rows.append([stats.get(n, 0.0) for n in names])
         for name, value in values.items():
             if value.size and value.dtype.kind in "fiub":
                 finite = value[np.isfinite(value)] if value.dtype.kind == "f" else value
                 limits[name][i] = (finite.min(), finite.max()) if finite.size else (0, 0)
-        shot = shrink(values)
+        shot = shrink(own)
         if small is None:
             pictures = shot.ndim == 2
             file = scratch / f"small-{role}.npy"
@@ -111,6 +114,7 @@ def look(samples: Samples, role: str, scratch: Path, tick: Callable[[int], None]
         small=small,
         pictures=pictures,
         limits=limits,
+        steps=bool(samples.state),
     )
 
 

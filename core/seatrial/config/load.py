@@ -187,7 +187,7 @@ class _Reader:
             model=self._model(),
             inputs={n: self._contract(n, c) for n, c in tree.get("input", {}).items()},
             data=self._data(),
-            task=TaskConfig(**tree.get("task", {})),
+            task=_task(tree.get("task", {})),
             sla=SLA(**sla),
             targets={n: TargetConfig(**t) for n, t in tree.get("target", {}).items()},
             environments=environments,
@@ -257,6 +257,12 @@ class _Reader:
                 known = ", ".join(environments) or "none"
                 reason = f"there is no [env.{env}], only {known}"
                 raise self._error(("target", name, "env"), reason)
+
+
+def _task(values: Mapping[str, Any]) -> TaskConfig:
+    """The table with the settings of one task apart from those that all have."""
+    own = {k: v for k, v in values.items() if k in schema.TASK_SETTINGS}
+    return TaskConfig(**{k: v for k, v in values.items() if k not in own}, settings=own)
 
 
 def _read(path: Path) -> str:

@@ -63,6 +63,9 @@ class TaskConfig:
         top_k: a label among the k highest outputs counts as right.
         label_offset: added to every label (1 for models with a background class first); the
             task does so, sample stores keep labels as the source has them.
+        state: of sequences: output -> the input that takes it in the next step.
+        expected: the float model's metric as it is known from training, in the metric's unit.
+        settings: the named task's own (``score_threshold``, ``metric`` ...).
         options: of the user's own task.
     """
 
@@ -70,7 +73,15 @@ class TaskConfig:
     callable: str = ""
     top_k: int = 1
     label_offset: int = 0
+    state: Mapping[str, str] = field(default_factory=dict)
+    expected: float | None = None
+    settings: Mapping[str, Option] = field(default_factory=dict)
     options: Mapping[str, Option] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> bool:
+        """Whether labels are texts, not names of classes."""
+        return self.kind == "transcribe"
 
     def spec(self, *, labelled: bool) -> TaskSpec:
         """The task to judge with.
@@ -78,13 +89,13 @@ class TaskConfig:
         Args:
             labelled: the test set has labels; decides when ``kind`` is not set.
         """
-        if self.callable:
-            return TaskSpec(name=self.callable, options=self.options)
-        name = self.kind or ("classify" if labelled else "none")
-        if name != "classify":
-            return TaskSpec(name=name, options=self.options)
-        options = {"top": self.top_k, "label_offset": self.label_offset, **self.options}
-        return TaskSpec(name=name, options=options)
+        name = self.callable or self.kind or ("classify" if labelled else "none")
+        options: dict[str, Option] = dict(self.settings)
+        if name == "classify":
+            options |= {"top": self.top_k, "label_offset": self.label_offset}
+        elif self.label_offset:
+            options["label_offset"] = self.label_offset
+        return TaskSpec(name=name, options={**options, **self.options}, expected=self.expected)
 
 
 @record

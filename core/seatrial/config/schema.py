@@ -21,7 +21,9 @@ MODEL: Fields = {
     "trust_pickle": v.flag,
 }
 INPUT: Fields = {
-    "mode": v.choice("image", "tensor"),
+    "mode": v.choice("image", "tensor", "constant", "state"),
+    "value": v.numbers,
+    "output": v.text,
     "size": v.integers,
     "resize": v.choice("none", "stretch", "crop", "letterbox"),
     "resize_to": v.integer(1),
@@ -50,19 +52,33 @@ SET: Fields = {
 }
 #: Of ``[data]`` itself: one source to be split in two, or a set each.
 DATA: Fields = {**SET, "split_seed": v.integer(0), "split_count": v.integer(1)}
+#: Settings of the tasks that come along; each task says which are its own.
+TASK_SETTINGS: Fields = {
+    **dict.fromkeys(("metric", "output", "unit", "alphabet", "layout"), v.text),
+    **dict.fromkeys(("boxes", "scores", "labels", "head", "box_format"), v.text),
+    **dict.fromkeys(("activation", "nms"), v.text),
+    **dict.fromkeys(("normalised", "class_aware", "multi_label", "lower"), v.flag),
+    **dict.fromkeys(("threshold", "factor", "score_threshold", "iou_threshold"), v.number),
+    **{key: v.integer(-1) for key in ("background", "ignore", "blank")},
+    **{key: v.integer(1) for key in ("k", "classes", "candidates", "max_detections")},
+    **{key: v.integer(0) for key in ("positive", "warmup")},
+}
 TASK: Fields = {
     "kind": v.text,
     "callable": v.text,
     "top_k": v.integer(1),
     "label_offset": v.integer(-1_000_000),
+    "state": v.mapping(v.text),
+    "expected": v.number,
     "options": v.mapping(v.option),
+    **TASK_SETTINGS,
 }
 SLA: Fields = {
-    "max_drop": v.points,
+    "max_drop": v.amount,
     "max_latency": v.latency,
     "max_memory": v.memory_mb,
-    "min_metric": v.points,
-    "device_drop": v.points,
+    "min_metric": v.amount,
+    "device_drop": v.amount,
     "accept_agreement": v.points,
     "fail_on": v.choice(*FAIL_ON),
 }

@@ -72,6 +72,15 @@ def points(value: Any) -> float:
     return number
 
 
+def amount(value: Any) -> float:
+    """``1.0`` or ``"1%"``: points, or the unit of the task's metric; from 0 on."""
+    text = value.strip().removesuffix("%") if isinstance(value, str) else value
+    number = _to_float(text, "write a number of points, 1.0")
+    if number < 0:
+        raise ValueError("a limit in points, or in the metric's unit, is not below 0")
+    return number
+
+
 def number(value: Any) -> float:
     """A finite number, or a fraction as text: ``"1/255"``."""
     if isinstance(value, str) and (match := _FRACTION.match(value)):

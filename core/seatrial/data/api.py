@@ -108,6 +108,7 @@ def load(
     limit: int | None = None,
     force: bool = False,
     thin: int = 0,
+    texts: bool = False,
     limits: Any = None,
 ) -> Loaded | Fault:
     """Read a source in a child and take the store into the workspace.
@@ -120,6 +121,7 @@ def load(
         role: ``calibration`` or ``test``.
         limit: at most so many samples; ``None``: as the source says.
         force: take the set in spite of findings that refuse it; they come back in ``forced``.
+        texts: labels are texts, not names of classes.
         thin: at most so many of those samples, evenly spaced; 0: all.
         limits: time and memory of the child.
 
@@ -138,6 +140,7 @@ def load(
         contracts=complete_contracts(contracts, model_inputs, source),
         role=role,
         thin=thin,
+        texts=texts,
     )
     outcome = runner.task(TASK, request, limits=limits, user=source.user_code)
     if outcome.fault is not None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from seatrial.data.annotations import structured
 from seatrial.data.labels import to_json
 from seatrial.data.listing import Listing
 from seatrial.data.readers import USUAL_DATA, USUAL_GROUPS, USUAL_IDS, USUAL_LABELS
@@ -194,7 +195,7 @@ class CallableReader:
             listing.ids[i] = str(i) if name is None else str(to_json(name))
         else:
             label = item[1] if isinstance(item, (tuple, list)) and len(item) > 1 else None
-        listing.labels[i] = None if self.source.closed else to_json(label)
+        listing.labels[i] = None if self.source.closed else to_json(structured(label))
 
     def _side(self, item: Mapping[str, Any], role: str, usual: Sequence[str]) -> Any:
         wanted = self.source.arrays.get(role, "")

@@ -20,7 +20,7 @@ from seatrial.codec import record
 from seatrial.errors import UserError
 from seatrial.results import TensorIO
 
-MODES = ("image", "tensor")
+MODES = ("image", "tensor", "constant", "state")
 RESIZES = ("none", "stretch", "crop", "letterbox")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "area", "hamming")
 COLORS: Mapping[str, int] = {"RGB": 3, "BGR": 3, "GRAY": 1}
@@ -38,7 +38,11 @@ class InputContract:
     """How samples become what one input is fed.
 
     Attributes:
-        mode: ``image`` (pictures, or uint8 arrays N,H,W,C in RGB order) or ``tensor`` (arrays).
+        mode: ``image`` (pictures, or uint8 arrays N,H,W,C in RGB order), ``tensor`` (arrays),
+            ``constant`` (``value`` every time) or ``state`` (what the step before gave as
+            ``output``; zeros before the first step).
+        value: of a ``constant``: one number, or one per element.
+        output: of a ``state``: the model's output that is fed back.
         size: (height, width) in pixels; empty: the model's own.
         resize: ``none`` (must fit already; the default), ``stretch``, ``crop`` (short side to
             ``resize_to``, then the centre) or ``letterbox`` (whole picture, rest padded).
@@ -75,6 +79,13 @@ class InputContract:
     layout: str = ""
     dtype: str = ""
     reshape: tuple[int, ...] = ()
+    value: tuple[float, ...] = ()
+    output: str = ""
+
+    @property
+    def made(self) -> bool:
+        """Whether the core makes what is fed, and no source holds it."""
+        return self.mode in ("constant", "state")
 
     @property
     def identity(self) -> bool:
@@ -178,6 +189,9 @@ def check(contract: InputContract, name: str) -> None:
             raise _wrong(
                 name, key, f"{value!r} is none of {', '.join(k or '(empty)' for k in known)}"
             )
+    for key, mode in (("value", "constant"), ("output", "state")):
+        if bool(getattr(contract, key)) != (contract.mode == mode):
+            raise _wrong(name, key, f'belongs to mode = "{mode}", which needs it')
     if len(contract.size) not in (0, 2) or any(v < 1 for v in contract.size):
         raise _wrong(name, "size", "write two numbers above 0: [height, width]")
     if any(v == 0.0 for v in contract.std):
@@ -187,20 +201,23 @@ def check(contract: InputContract, name: str) -> None:
     if contract.resize_to < 0:
         raise _wrong(name, "resize_to", "a side has at least 1 pixel")
     if contract.mode == "image":
-        for key in ("mean", "std", "pad_value"):
-            if len(getattr(contract, key)) not in (1, contract.channels):
-                raise _wrong(
-                    name,
-                    key,
-                    f"write 1 number or {contract.channels}, one per {contract.color} channel",
-                )
-        if contract.reshape:
-            raise _wrong(name, "reshape", 'only for mode = "tensor"')
+        _check_picture(contract, name)
     if any(not 0 <= v <= 255 for v in contract.pad_value):
         raise _wrong(name, "pad_value", "pixels go from 0 to 255")
 
 
+def _check_picture(contract: InputContract, name: str) -> None:
+    for key in ("mean", "std", "pad_value"):
+        if len(getattr(contract, key)) not in (1, contract.channels):
+            reason = f"write 1 number or {contract.channels}, one per {contract.color} channel"
+            raise _wrong(name, key, reason)
+    if contract.reshape:
+        raise _wrong(name, "reshape", 'only for mode = "tensor"')
+
+
 def _choices(contract: InputContract) -> dict[str, tuple[str, ...]]:
+    if contract.made:
+        return {"dtype": ("", *TENSOR_DTYPES)}
     if contract.mode == "tensor":
         return {"layout": ("", "N...", "..."), "dtype": ("", *TENSOR_DTYPES)}
     return {
@@ -236,7 +253,7 @@ def complete(contract: InputContract, model_input: TensorIO) -> InputContract:
     dtype = contract.dtype or model_input.dtype
     if model_input.dtype and dtype != model_input.dtype:
         raise _wrong(name, "dtype", f"is {dtype}, but the model takes {model_input.dtype}")
-    if contract.mode == "tensor":
+    if contract.mode != "image":
         return contract  # its dtype stays as written: writing it permits int to float
     contract = dataclasses.replace(contract, dtype=dtype)
     _must_say(contract, model_input)

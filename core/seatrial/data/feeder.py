@@ -25,7 +25,9 @@ class Feeder:
         self._makers: dict[str, Any] = {}
         for model_input in request.inputs:
             contract = request.contracts.get(model_input.name)
-            if contract is not None and contract.mode == "image":
+            if contract is not None and contract.made:
+                self._makers[model_input.name] = tensors.Made(contract, model_input)
+            elif contract is not None and contract.mode == "image":
                 self._makers[model_input.name] = pictures.Normaliser(contract, model_input.name)
             else:
                 self._makers[model_input.name] = tensors.TensorFeed(contract, model_input)
@@ -38,7 +40,9 @@ class Feeder:
         for model_input in self.inputs:
             name = model_input.name
             contract, maker = self.contracts.get(name), self._makers[name]
-            if isinstance(maker, pictures.Normaliser):
+            if isinstance(maker, tensors.Made):
+                fed[name] = maker.tensor
+            elif isinstance(maker, pictures.Normaliser):
                 image = self._image(raw[name], maker.contract, sample)
                 seen.append(_centre(image))
                 pixels, geometry = pictures.fit(image, maker.contract, sample)

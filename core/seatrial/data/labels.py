@@ -24,10 +24,12 @@ class LabelMap:
         source: with ``classes`` and ``class_index``.
         raw: every label of the source, also of samples that are not selected, so that two parts
             of one source number their classes alike.
+        texts: labels are texts, not names of classes.
     """
 
-    def __init__(self, source: Source, raw: Iterable[Any]) -> None:
-        names = {v.strip() for v in raw if isinstance(v, str)}
+    def __init__(self, source: Source, raw: Iterable[Any], *, texts: bool = False) -> None:
+        self.texts = texts
+        names = {v.strip() for label in raw for v in _names(label)}
         self.sorted_order = False
         if source.classes:
             self.index = {name: k for k, name in enumerate(source.classes)}
@@ -59,7 +61,10 @@ class LabelMap:
             UserError: a name that the class list lacks, or an index below 0.
         """
         value = to_json(raw)
-        if isinstance(value, str):
+        if isinstance(value, dict) and "boxes" in value:
+            classes = value.get("classes") or []
+            return {**value, "classes": [self(c, where) for c in classes]}
+        if isinstance(value, str) and not self.texts:
             name = value.strip()
             if name not in self.index:
                 raise UserError(where, f"the label {name[:60]!r} is not in the class list")
@@ -69,6 +74,13 @@ class LabelMap:
         if isinstance(value, int) and not isinstance(value, bool) and value < 0:
             raise UserError(where, f"the label is {value}; labels count from 0")
         return value
+
+
+def _names(label: Any) -> list[str]:
+    """Class names in a label: itself, or those of its boxes."""
+    if isinstance(label, dict):
+        return [v for v in label.get("classes", ()) if isinstance(v, str)]
+    return [label] if isinstance(label, str) else []
 
 
 def _whole(text: str) -> bool:

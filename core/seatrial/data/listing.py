@@ -15,6 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from seatrial.data.annotations import (
+    COCO_NAMES,
+    box_columns,
+    read_coco,
+    read_yolo,
+    table_label,
+)
 from seatrial.data.pictures import SUFFIXES
 from seatrial.data.source import Source
 from seatrial.errors import UserError
@@ -65,15 +72,20 @@ class Reader(Protocol):
 def list_folder(source: Source) -> Listing:
     """List a folder of pictures, sorted by relative name.
 
-    ``labels.csv`` decides when it is there; else the class folders give labels; else none.
+    ``labels.csv`` or a COCO file decides when it is there, then folders ``images`` and ``labels``
+    (text files or masks); else the class folders give labels; else there are none.
 
     Raises:
         UserError: nothing in it, files on both levels, or a ``labels.csv`` that does not fit.
     """
     root = Path(source.location)
-    table = Path(source.labels) if source.labels else root / "labels.csv"
-    if source.labels or table.is_file():
-        return _from_table(root, table, source)
+    beside = _beside(root, source)
+    if beside.suffix == ".json":
+        return _from_coco(root, beside, source)
+    if beside.is_dir():
+        return _from_files(root, beside, source)
+    if beside.suffix == ".csv":
+        return _from_table(root, beside, source)
     found, others = _walk(root)
     if not found:
         kinds = ", ".join(sorted({Path(o).suffix or "(none)" for o in others})[:5])
@@ -96,6 +108,73 @@ def list_folder(source: Source) -> Listing:
     left = [o for o in others if Path(o).suffix.lower() not in _SIDE_FILES]
     if left:
         listing.notes.append(f"{len(left)} files that are no images were left out ({left[0]} ...)")
+    return listing
+
+
+def _beside(root: Path, source: Source) -> Path:
+    """Where the labels are: a ``.csv``, a COCO ``.json``, a folder; else the root itself.
+
+    Raises:
+        UserError: the user names something that is none of them.
+    """
+    if source.labels:
+        path = Path(source.labels)
+        if path.is_dir() or path.suffix in (".csv", ".json"):
+            return path
+        raise UserError(source.labels, "is no .csv, no COCO .json and no folder", place="labels")
+    for name in ("labels.csv", *COCO_NAMES):
+        if (root / name).is_file():
+            return root / name
+    for name in ("labels", "masks"):
+        if (root / "images").is_dir() and (root / name).is_dir():
+            return root / name
+    return root / "none"
+
+
+def _from_coco(root: Path, path: Path, source: Source) -> Listing:
+    """Pictures that a COCO file names, with their boxes."""
+    labels, names = read_coco(path, bool(source.classes or source.class_index))
+    ids = sorted(labels)
+    folder = "" if all((root / name).exists() for name in ids[:20]) else "images/"
+    listing = Listing(ids=[_inside(root, folder + name, path.name) for name in ids])
+    if not source.closed:
+        listing.labels = [labels[name] for name in ids]
+        listing.notes.append(f"{len(names)} categories are numbered in the order of their ids")
+    extra = len(set(_walk(root)[0]) - set(listing.ids))
+    if extra:
+        text = f"{extra} images of the folder are not in {path.name} and were left out"
+        listing.notes.append(text)
+    return listing
+
+
+def _from_files(root: Path, folder: Path, source: Source) -> Listing:
+    """Pictures with a file each: a text file of boxes or a picture of class indices.
+
+    Raises:
+        UserError: the folder holds neither, or a picture lacks its mask.
+    """
+    names = [name for name in _walk(root)[0] if not (root / name).is_relative_to(folder)]
+    inner = "images/"
+    if any(name.startswith(inner) for name in names):
+        names = [name for name in names if name.startswith(inner)]
+    else:
+        inner = ""
+    stems = [PurePosixPath(name.removeprefix(inner)).with_suffix("") for name in names]
+    listing = Listing(ids=names)
+    if source.closed:
+        return listing
+    if any(folder.rglob("*.txt")):
+        listing.labels = [read_yolo(folder / f"{stem}.txt") for stem in stems]
+        missing = sum(not (folder / f"{stem}.txt").is_file() for stem in stems)
+        if missing:
+            listing.notes.append(f"{missing} images have no text file: they show no object")
+        return listing
+    masks = [folder / f"{stem}.png" for stem in stems]
+    lacking = [name for name, mask in zip(names, masks, strict=True) if not mask.is_file()]
+    if lacking:
+        reason = f"holds no .txt and no .png for {len(lacking)} of {len(names)} images"
+        raise UserError(str(folder), reason, place=lacking[0])
+    listing.labels = [{"mask_file": str(mask)} for mask in masks]
     return listing
 
 
@@ -154,14 +233,20 @@ def _from_table(root: Path, table: Path, source: Source) -> Listing:
     label = _column(header, source.arrays.get("labels", ""), ("class_index", "label", "class"))
     group = _column(header, source.arrays.get("groups", ""), ("group",))
     rows = sorted(rows, key=lambda r: r[files])
+    boxes: dict[str, Any] = {}
+    if columns := box_columns(header):
+        by_file = {k: list(v) for k, v in itertools.groupby(rows, key=lambda r: r[files])}
+        boxes = {k: table_label(v, columns, label, table.name) for k, v in by_file.items()}
+        rows = [v[0] for v in by_file.values()]
     names = [_inside(root, row[files], table.name) for row in rows]
     twice = next((a for a, b in itertools.pairwise(names) if a == b), None)
     if twice is not None:
         raise UserError(table.name, "names one file twice", place=twice)
-    hidden = {files, label} if source.closed else {files}
+    hidden = {files, label, *columns} if source.closed or boxes else {files}
+    labels = [boxes.get(row[files]) or (row[label] or None if label else None) for row in rows]
     listing = Listing(
         ids=names,
-        labels=[row[label] or None for row in rows] if label and not source.closed else [],
+        labels=[] if source.closed else labels,
         groups=[row[group] for row in rows] if group else [],
         meta=[{k: v for k, v in row.items() if k not in hidden} for row in rows],
     )

@@ -96,9 +96,29 @@ class ArrayReader:
             raise UserError(self.file, f"arrays count different numbers of samples ({text})")
         return Listing(
             ids=_unique(_texts(npz.array(ids))) if ids else [str(i) for i in range(n)],
-            labels=list(npz.array(labels)) if labels and not source.closed else [],
+            labels=self._labels(npz, source, labels, inputs),
             groups=_texts(npz.array(groups)) if groups else [],
         )
+
+    def _labels(
+        self, npz: Npz, source: Source, labels: str, inputs: Sequence[TensorIO]
+    ) -> list[Any]:
+        """Labels by sample; with an array of boxes (samples, most, 4), class -1 ends a list."""
+        if source.closed:
+            return []
+        free = {i.name for i in inputs}
+        boxes = self._find(npz, source, "boxes", tuple({"boxes"} - free))
+        classes = list(npz.array(labels)) if labels else []
+        if not boxes:
+            return classes
+        found = self._counted(npz.array(boxes), f"{self.file}: {boxes}")
+        if found.ndim != 3 or found.shape[2] != 4 or len(classes) != len(found):
+            reason = f"boxes of shape {found.shape} do not fit {len(classes)} labels"
+            raise UserError(self.file, reason, advice="boxes (samples, most, 4), labels alike")
+        return [
+            {"boxes": box[kind >= 0], "classes": kind[kind >= 0]}
+            for box, kind in zip(found, classes, strict=True)
+        ]
 
     def _find(self, npz: Npz, source: Source, role: str, usual: Sequence[str]) -> str:
         wanted = source.arrays.get(role, "")

@@ -92,6 +92,7 @@ class MaterialiseRequest:
         contracts: by input name; complete (see ``contract.complete``).
         role: ``calibration`` or ``test``, for messages.
         thin: read at most so many of the chosen samples, evenly spaced; 0: all.
+        texts: labels are texts, not names of classes.
     """
 
     source: Source
@@ -99,6 +100,19 @@ class MaterialiseRequest:
     contracts: Mapping[str, InputContract] = field(default_factory=dict)
     role: str = "calibration"
     thin: int = 0
+    texts: bool = False
+
+    @property
+    def read(self) -> tuple[TensorIO, ...]:
+        """The inputs that the source holds: not constants, not states."""
+        return tuple(
+            i for i in self.inputs if (c := self.contracts.get(i.name)) is None or not c.made
+        )
+
+    @property
+    def state(self) -> dict[str, str]:
+        """Output -> the input that takes it in the next step; empty: samples are no sequences."""
+        return {c.output: name for name, c in self.contracts.items() if c.mode == "state"}
 
 
 @record

@@ -110,6 +110,32 @@ class TensorFeed:
             return value.astype(wanted)
 
 
+class Made:
+    """What is fed to an input that no source holds: a constant, or the state before any step.
+
+    Attributes:
+        tensor: with every axis of the model's input, free ones of length 1.
+
+    Raises:
+        UserError: a constant of another number of elements.
+    """
+
+    def __init__(self, contract: InputContract, model_input: TensorIO) -> None:
+        import numpy as np
+
+        place = f'[input."{model_input.name}"]'
+        if tuple(model_input.shape) == UNKNOWN_RANK:
+            raise UserError("input contract", "the model does not say its shape", place=place)
+        shape = tuple(d if isinstance(d, int) and d > 0 else 1 for d in model_input.shape)
+        values = np.asarray(contract.value or (0.0,), np.float64)
+        size = int(np.prod(shape))
+        if values.size not in (1, size):
+            reason = f"{values.size} values for {size} elements"
+            raise UserError("input contract", reason, place=f"{place} value")
+        full = np.broadcast_to(values, (size,)) if values.size == 1 else values
+        self.tensor = full.reshape(shape).astype(contract.dtype or model_input.dtype or "float32")
+
+
 def _without_batch(model_input: TensorIO) -> Sequence[int | str]:
     shape = model_input.shape
     return shape if shape == UNKNOWN_RANK else shape[1:]
@@ -148,6 +174,8 @@ def batch_axis(
     for model_input in inputs:
         name, shape = model_input.name, tuple(shapes[model_input.name])
         stacked = bool(model_input.shape) and fits(shape, _without_batch(model_input))
+        if name in contracts and contracts[name].made:
+            continue
         options = {True} if stacked else set()
         if fits(shape, model_input.shape):
             options.add(False)
@@ -157,7 +185,7 @@ def batch_axis(
         if not options:
             raise _misfit(sample, shape, model_input)
         votes[name] = options
-    common = set.intersection(*votes.values())
+    common = set.intersection(*votes.values()) if votes else {False}
     if not common:
         text = ", ".join(f"{n} {'with' if True in v else 'without'}" for n, v in votes.items())
         reason = f"some inputs fit only with a batch axis and some only without ({text})"

@@ -29,6 +29,7 @@ from seatrial.init.records import (
     TryResult,
 )
 from seatrial.init.render import InputGuess, Plan, data_lines, quote, render
+from seatrial.init.tasks import guess as guessed_task
 from seatrial.intake import Admitted, ModelFacts
 from seatrial.options import InitResult
 from seatrial.results import TensorIO
@@ -91,6 +92,7 @@ class _Init:
             inputs=tuple(guesses),
             data=tuple(data),
             labelled=bool(self.look and self.look.labelled),
+            task=guessed_task(self.facts),
             classifier=classes_of(self.facts) > 1,
             label_offset=self.offset,
             why_offset=self._why_offset(),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from seatrial.codec import record
 from seatrial.data.contract import InputContract
 from seatrial.init.presets import PRESETS
+from seatrial.init.tasks import TaskGuess
 from seatrial.text import clean
 
 
@@ -40,6 +41,7 @@ class Plan:
     Attributes:
         model: path as written into the file.
         data: lines of the ``[data]`` tables, ready to print.
+        task: what the outputs look like, when it is no classifier's.
         labelled: whether the data has labels; decides about ``accept_agreement``.
         label_offset: proposed offset.
         why_offset: reason for it.
@@ -50,6 +52,7 @@ class Plan:
     inputs: tuple[InputGuess, ...]
     data: tuple[str, ...] = ()
     labelled: bool = False
+    task: TaskGuess | None = None
     classifier: bool = False
     label_offset: int = 0
     why_offset: str = ""
@@ -180,7 +183,9 @@ def _no_data() -> list[str]:
 
 def _task(plan: Plan) -> list[str]:
     lines = ["[task]"]
-    if plan.labelled and plan.classifier:
+    if plan.task is not None:
+        lines += _guessed(plan.task, commented=bool(plan.data) and not plan.labelled)
+    elif plan.labelled and plan.classifier:
         lines.append('kind = "classify"')
         lines.append("top_k = 1")
     elif plan.labelled:
@@ -193,6 +198,17 @@ def _task(plan: Plan) -> list[str]:
         lines.append(_comment(plan.why_offset))
     if plan.label_offset:
         lines.append(f"label_offset = {plan.label_offset}")
+    return lines
+
+
+def _guessed(task: TaskGuess, *, commented: bool) -> list[str]:
+    """The table of a task; commented out when there are no labels to judge by."""
+    lines = [_comment(f"GUESS: {task.why}")]
+    mark = "# " if commented else ""
+    lines += [f"{mark}{line}" for line in task.lines]
+    if commented:
+        lines.append("# No labels: outputs are compared with the float model's.")
+        lines.append('kind = "none"')
     return lines
 
 

@@ -108,8 +108,9 @@ class Desk:
         )
 
     def _keep(self, key: str, call: Call, finished: Finished, outcome: Outcome[Any]) -> None:
-        worth = call.remember(outcome.result) if callable(call.remember) else call.remember
-        if not key or self.memory is None or outcome.fault is not None or not worth:
+        if not key or self.memory is None or outcome.fault is not None:
+            return
+        if not (call.remember(outcome.result) if callable(call.remember) else call.remember):
             return
         known = Remembered(
             value=finished.value,

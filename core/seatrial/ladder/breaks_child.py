@@ -27,6 +27,7 @@ from .breaks import (
     TapsCompared,
 )
 from .differences import difference
+from .units import Units
 
 #: Tensors that are looked at in one model, at most.
 MOST_TAPS = 300
@@ -116,7 +117,7 @@ def _behind(restoring: Any, producers: Any) -> Any:
 
 def compare_taps(request: CompareTapsRequest, job: Job) -> TapsCompared:
     """Compare the inner tensors that both runs have."""
-    expected, got = Samples(job.path(request.expected)), Samples(job.path(request.got))
+    expected, got = (Units(Samples(job.path(ref))) for ref in (request.expected, request.got))
     found = []
     for tap in request.taps:
         if tap.tensor not in expected.names or tap.tensor not in got.names:

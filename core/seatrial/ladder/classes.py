@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from seatrial.tasks.base import Task
+from seatrial.tasks.base import ClassValue, Task
 from seatrial.tasks.classify import Classify
 from seatrial.verdict.proportions import Z
 
 from .records import Baseline, ClassDrop
 from .sweep import SHIFTS, Sweep
 
-#: A class needs this many samples, of which the reference got ``LEAST_RIGHT`` right, to vanish.
+#: A class needs this many cases, of which the reference got ``LEAST_RIGHT`` right, to vanish.
 LEAST_SAMPLES, LEAST_RIGHT = 5, 4
 
 #: It has vanished when at most this share of what was right still is. Were each right answer
@@ -40,20 +40,40 @@ def class_drops(targets: Sequence[int], before: Sweep, after: Sweep) -> tuple[Cl
         first[target] += old == target
         second[target] += new == target
     drops = [
-        ClassDrop(index=c, n=n[c], right_before=first[c], right_after=second[c]) for c in sorted(n)
+        ClassDrop(index=c, n=n[c], before=first[c] / n[c], after=second[c] / n[c])
+        for c in sorted(n)
     ]
-    return tuple(sorted(drops, key=lambda d: d.right_after - d.right_before))
+    return tuple(sorted(drops, key=lambda d: d.n * (d.after - d.before)))
 
 
-def vanished(drops: Sequence[ClassDrop]) -> tuple[ClassDrop, ...]:
-    """Classes that the reference recognises and the candidate no longer does."""
+def value_drops(before: Sequence[ClassValue], after: Sequence[ClassValue]) -> tuple[ClassDrop, ...]:
+    """A pooled metric by class in both rungs, the largest loss first; undefined ones left out."""
+    second = {v.index: v.value for v in after}
+    drops = [
+        ClassDrop(index=v.index, n=v.n, before=v.value, after=second[v.index])
+        for v in before
+        if math.isfinite(v.value) and math.isfinite(second.get(v.index, math.nan))
+    ]
+    return tuple(sorted(drops, key=lambda d: d.after - d.before))
+
+
+def vanished(
+    drops: Sequence[ClassDrop], *, share: float = 0.5, least_right: float = LEAST_RIGHT
+) -> tuple[ClassDrop, ...]:
+    """Classes that the reference recognises and the candidate no longer does.
+
+    Args:
+        drops: of all classes.
+        share: what the reference reaches at least, to be said to recognise a class.
+        least_right: cases that it then gets right.
+    """
     return tuple(
         d
         for d in drops
         if d.n >= LEAST_SAMPLES
-        and d.right_before >= LEAST_RIGHT
-        and d.right_before >= d.n / 2
-        and d.right_after <= VANISHED * d.right_before
+        and d.n * d.before >= least_right
+        and d.before >= share
+        and d.after <= VANISHED * d.before
     )
 
 

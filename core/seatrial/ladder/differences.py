@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from seatrial.samples import Samples
-
 from .records import OutputDifference
+from .units import Units
 
 #: Lower precisions that float32 results may give away.
 COARSE = ("BF16", "FP16")
@@ -17,7 +16,7 @@ COARSE = ("BF16", "FP16")
 MOST_ELEMENTS = 4_000_000
 
 
-def match(candidate: Samples, reference: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def match(candidate: Units, reference: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Which output of the reference each output of the candidate is compared with.
 
     By name; when no name is shared and the numbers are equal, by position (PyTorch's outputs and
@@ -34,20 +33,33 @@ def match(candidate: Samples, reference: Sequence[str]) -> tuple[dict[str, str],
 
 
 def difference(
-    candidate: Samples, name: str, reference: Samples, other: str, indices: Sequence[int] = ()
+    candidate: Units,
+    name: str,
+    reference: Units,
+    other: str,
+    *,
+    indices: Sequence[int] = (),
+    listed: bool = False,
 ) -> OutputDifference:
     """Compare one output over all samples; one sample is in memory at a time.
 
-    ``indices``: which samples of the reference the candidate's are; empty: the same ones.
+    Args:
+        candidate: one rung.
+        name: its output.
+        reference: the other rung.
+        other: the name there.
+        indices: which samples of the reference the candidate's are; empty: the same ones.
+        listed: rows are a list without fixed meaning: another number of them is no fault.
     """
-    tally = _Tally()
+    tally = _Tally(listed or reference.ragged(other))
     for i in range(candidate.count):
         tally.add(i, candidate.one(name, i), reference.one(other, indices[i] if indices else i))
     return tally.result(name)
 
 
 class _Tally:
-    def __init__(self) -> None:
+    def __init__(self, listed: bool) -> None:
+        self.listed = listed
         self.cosines = 0.0
         self.least, self.worst = math.inf, -1
         self.largest = 0.0
@@ -64,8 +76,10 @@ class _Tally:
         self.floating |= b.dtype.kind == "f"
         for kinds, value in zip(self.coarse, (a, b), strict=True):
             kinds.intersection_update(coarse(value) if kinds else ())
-        if [d for d in a.shape if d != 1] != [d for d in b.shape if d != 1]:
-            self.misshapen += 1
+        first, second = ([d for d in v.shape if d != 1] for v in (a, b))
+        if first != second:
+            listed = self.listed and a.ndim == b.ndim and a.shape[1:] == b.shape[1:]
+            self.misshapen += not listed
             return
         a, b = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
@@ -84,7 +98,7 @@ class _Tally:
 
     def _explained(self) -> float | None:
         total = self._spread.total()
-        if not total or not self.floating or self.misshapen or self.nonfinite:
+        if not total or not self.floating or self.listed or self.misshapen or self.nonfinite:
             return None
         share = 1 - self.noise / total
         return share if math.isfinite(share) else None

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from seatrial.codec import record
+from seatrial.codec import encode, record
 from seatrial.options import SLA
 from seatrial.report import rows
 from seatrial.verdict.proportions import clopper_pearson
 from seatrial.verdict.stats import Paired
 
 from .equality import branches, equal, float_step, int8_equality, rung_facts
-from .health import FAIL, NONE, PASS, UNPROVEN, Gate, broken, doubts
+from .health import FAIL, NONE, NOTE, PASS, UNPROVEN, Gate, broken, doubts, gate_of, rank
 from .records import (
     DEVICE_FLOAT,
     ONNX_FP32,
@@ -113,6 +113,7 @@ def _judged(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -
         gate = Gate(gate=FAIL, code="ladder.not-int8", reason=text)
     else:
         gate = int8_equality(step, result)
+    gate = gate or _doubted(step)
     if gate is not None:
         return gate
     limit = sla.device_drop if step.against == ONNX_INT8 else sla.max_drop
@@ -121,6 +122,11 @@ def _judged(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -
     drop = drop_gate(step.paired, limit if limit is not None else 0.0, step, facts.unit)
     branch = branches(step)
     return branch if branch is not None and drop.gate in (PASS, branch.gate) else drop
+
+
+def _doubted(step: Comparison) -> Gate | None:
+    """What the task itself found between two rungs."""
+    return next((gate_of(d) for d in sorted(step.doubts, key=rank) if d.gate != NOTE), None)
 
 
 def agreement_gate(step: Comparison, accepted: float | None) -> Gate:
@@ -146,8 +152,8 @@ def drop_gate(drop: Paired, limit: float, step: Comparison, unit: str) -> Gate:
     if step.vanished:
         lost = step.vanished[0]
         text = (
-            f"class {lost.index} vanished: {lost.right_before} of {lost.n} were right, "
-            f"{lost.right_after} are left"
+            f"class {lost.index} vanished: {100 * lost.before:.1f} % of {lost.n} cases before, "
+            f"{100 * lost.after:.1f} % are left"
             + (f"; {len(step.vanished)} classes vanished" if len(step.vanished) > 1 else "")
         )
         return Gate(gate=FAIL, code="accuracy.class-vanished", reason=text)
@@ -194,6 +200,9 @@ def _row(
         artifact=facts.artifact,
         metric=facts.metric or "agreement",
         unit=facts.unit,
+        higher_is_better=facts.higher_is_better,
+        also=dict(facts.also),
+        classes=[encode(d) for d in step.worst_classes] if step else [],
         value=facts.value if facts.metric else agreed,
         value_ci95=list(facts.value_ci95) if facts.value_ci95 else None,
         right=list(facts.right),

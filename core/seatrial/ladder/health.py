@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from seatrial.codec import record
+from seatrial.tasks import base as tasks
 
 from .records import Comparison, JudgeResult, RungFacts
 
-PASS, FAIL, UNPROVEN, NONE = "pass", "fail", "not proven", "not applicable"
+PASS, NONE = "pass", "not applicable"
+FAIL, UNPROVEN, NOTE = tasks.FAIL, tasks.UNPROVEN, tasks.NOTE
 
 #: With fewer samples one class for all of them may be honest.
 LEAST_FOR_CONSTANT = 10
@@ -27,6 +29,16 @@ class Gate:
     gate: str
     code: str
     reason: str
+
+
+def gate_of(doubt: tasks.Doubt) -> Gate:
+    """A task's own finding as the outcome of a rule."""
+    return Gate(gate=doubt.gate, code=doubt.code, reason=doubt.text)
+
+
+def rank(doubt: tasks.Doubt) -> int:
+    """Failures first, notes last."""
+    return (FAIL, UNPROVEN, NOTE).index(doubt.gate)
 
 
 def broken(facts: RungFacts, base: RungFacts | None, step: Comparison | None = None) -> Gate | None:
@@ -91,7 +103,8 @@ def _constant(facts: RungFacts, base: RungFacts | None) -> str:
 
 def doubts(facts: RungFacts, result: JudgeResult) -> Gate | None:
     """Why the float baseline cannot serve as one, or not for all of its outputs."""
-    found = _unfit(facts, result)
+    told = sorted((d for d in result.doubts if d.gate != NOTE), key=rank)
+    found = _unfit(facts, result) or next(map(gate_of, told), None)
     stuck = [o.output for o in facts.outputs if o.constant]
     if found is None and stuck and facts.n >= LEAST_FOR_CONSTANT:
         text = (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+
 from seatrial.codec import record
 from seatrial.results import Ref
-from seatrial.tasks.base import TaskSpec
+from seatrial.tasks.base import Doubt, TaskSpec
 from seatrial.verdict.stats import Paired
 
 PYTORCH, ONNX_FP32, ONNX_INT8 = "pytorch-fp32", "onnx-fp32", "onnx-int8"
@@ -115,6 +118,13 @@ class JudgeRequest:
 
 
 @record
+class ReadyRequest:
+    """Ask whether a task can be used."""
+
+    task: TaskSpec
+
+
+@record
 class OutputFacts:
     """One output of one rung, over all samples.
 
@@ -169,12 +179,18 @@ class OutputDifference:
 
 @record
 class ClassDrop:
-    """One class whose recall fell: ``right_before`` and ``right_after`` of ``n`` samples."""
+    """One class that got worse.
+
+    Attributes:
+        n: its cases: samples, annotated boxes, pictures that show it.
+        before: its share in the reference, 0 to 1: recall, average precision, IoU.
+        after: in the candidate.
+    """
 
     index: int
     n: int
-    right_before: int
-    right_after: int
+    before: float
+    after: float
 
 
 @record
@@ -184,9 +200,10 @@ class RungFacts:
     Attributes:
         rung: one of :data:`RUNGS`.
         metric: name of the metric, ``""`` without labels.
+        higher_is_better: whether a larger value of the metric is a better one.
         value: the metric; ``None`` without labels or when a score is not finite.
         value_ci95: its 95 % interval; ``None`` likewise, and when too few units tell.
-        top5: top-5 accuracy in points, where there are more than five classes.
+        also: further figures by name, in the metric's unit.
         n: samples.
         outputs: one entry per output.
         classes_given: how many different classes it predicted; 0: no class scores.
@@ -205,13 +222,14 @@ class RungFacts:
     unit: str
     value: float | None
     value_ci95: tuple[float, ...] | None
-    top5: float | None
     n: int
     outputs: tuple[OutputFacts, ...]
     classes_given: int
     bad_scores: int
     right: tuple[str, ...] = ()
     noise: tuple[NoiseFacts, ...] = ()
+    also: Mapping[str, float] = field(default_factory=dict)
+    higher_is_better: bool = True
 
 
 @record
@@ -228,6 +246,7 @@ class Comparison:
         vanished: classes that the reference recognises and the candidate no longer does.
         worst_classes: those that lost most, at most five.
         unscored: outputs of the candidate that the metric does not read.
+        doubts: what the task found between the two, whatever the metric says.
     """
 
     rung: str
@@ -243,6 +262,7 @@ class Comparison:
     vanished: tuple[ClassDrop, ...] = ()
     worst_classes: tuple[ClassDrop, ...] = ()
     unscored: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 @record
@@ -279,10 +299,18 @@ class Refusal:
 
 
 @record
+class Ready:
+    """Why a task cannot be used; ``None``: it can."""
+
+    refused: Refusal | None = None
+
+
+@record
 class JudgeResult:
     """All numbers of a ladder; :mod:`seatrial.ladder.gates` turns them into rows.
 
     Attributes:
+        doubts: what the task found wrong with the float baseline: labels, preprocessing, settings.
         refused: nothing was judged, and why: the parent raises it as a ``UserError``.
         baseline: ``None`` unless the task is a classification with labels.
         labelled: whether a metric could be computed at all.
@@ -295,4 +323,5 @@ class JudgeResult:
     labelled: bool
     groups: int = 0
     baseline: Baseline | None = None
+    doubts: tuple[Doubt, ...] = ()
     refused: Refusal | None = None

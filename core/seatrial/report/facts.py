@@ -108,6 +108,9 @@ def inputs(data: Data) -> list[str]:
     lines = []
     for name, contract in (data["input_contract"] or {}).items():
         known = contract.items() if isinstance(contract, Mapping) else [("", contract)]
+        if isinstance(contract, Mapping) and contract.get("mode") in ("constant", "state"):
+            # How pictures are prepared says nothing of what no source holds.
+            known = [(key, contract[key]) for key in ("mode", "value", "output")]
         facts = ", ".join(f"{key} {_short(value)}".strip() for key, value in known if _said(value))
         lines.append(safe(f"{safe(name, 40)}: {facts}", 300))
     return lines

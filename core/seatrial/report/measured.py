@@ -28,11 +28,26 @@ def ladder(data: Data) -> Sheet:
         if row["gate"] in ("fail", "not proven") and row["reason"] and not known:
             about = f" {safe(row['target'], NAME)}" if row["target"] else ""
             notes[f"{row['rung']}{about}: {safe(row['reason'], 300)}"] = None
+        _beside(row, notes)
     if left:
         notes[f"{nr.plural(left, 'ungated figure')} in report.json"] = None
     heads = "rung|target|against|metric| >value| >drop| >95 % of drop| >limit| >n|gate| ?ran on"
     made = Sheet("Accuracy", columns(heads), list(rows), list(notes))
     return folded(made, {"metric": "{}", "n": "{} samples"}) if rows else made
+
+
+def _beside(row: Data, notes: dict[str, None]) -> None:
+    """The further figures of a rung, and the classes that lost most where it did not pass."""
+    about = f"{row['rung']} {safe(row['target'], NAME)}".strip() if row["target"] else row["rung"]
+    if row["also"]:
+        figures = ", ".join(f"{safe(k, 24)} {v:.2f}" for k, v in row["also"].items())
+        notes[f"{about}: {figures}"] = None
+    if row["classes"] and row["gate"] in ("fail", "not proven"):
+        lost = ", ".join(
+            f"{c['index']} {100 * c['before']:.0f} -> {100 * c['after']:.0f} %"
+            for c in row["classes"][:3]
+        )
+        notes[f"{about}: classes that lost most against {row['against']}: {lost}"] = None
 
 
 def _compared(row: Data) -> tuple[str, ...]:
@@ -45,15 +60,30 @@ def _rung(row: Data) -> tuple[str, ...]:
         _form(row),
         safe(row["target"], NAME) or nr.DASH,
         safe(row["against"], 24) or nr.DASH,
-        safe(row["metric"], 24),
-        nr.points(row["value"]),
-        nr.points(row["drop"], sign=True),
-        nr.interval(row["ci95"]),
-        nr.points(row["limit"]),
+        _metric(row),
+        _amount(row, "value"),
+        _amount(row, "drop", sign=True),
+        nr.interval(row["ci95"], 2 if row["unit"] == "points" else None),
+        _amount(row, "limit"),
         nr.count(row["n"]),
         nr.DASH if row["gate"] == "not applicable" else row["gate"],
         safe(row["ran_on"], 32),
     )
+
+
+def _metric(row: Data) -> str:
+    """The metric, its unit where it is not points, and an arrow where less is better."""
+    unit = "" if row["unit"] in ("points", "") else f", {row['unit']}"
+    return safe(f"{row['metric']}{unit}", 32) + (
+        "" if row["higher_is_better"] else " (less is better)"
+    )
+
+
+def _amount(row: Data, key: str, *, sign: bool = False) -> str:
+    """Points with two decimals, other units with three significant digits."""
+    if row["unit"] == "points" or row[key] is None:
+        return nr.points(row[key], sign=sign)
+    return ("+" if sign and row[key] >= 0 else "") + nr.significant(row[key])
 
 
 def _form(row: Data) -> str:

@@ -50,6 +50,11 @@ class Classify:
             )
         return scores
 
+    def reads(self, outputs: Mapping[str, Any]) -> tuple[str, ...]:
+        """The output with the class scores."""
+        self.vector(outputs)
+        return (self.output,)
+
     def predict(self, outputs: Mapping[str, Any]) -> int:
         """Index of the best class, or -1 when a score is not finite."""
         return best(self.vector(outputs))

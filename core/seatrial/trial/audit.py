@@ -24,7 +24,7 @@ from seatrial.quantize import bakeoff
 from seatrial.quantize.advice import advise
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
-from seatrial.trial import evidence, pictures
+from seatrial.trial import evidence, pictures, sequences
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.trial.machine import environment_row
@@ -77,6 +77,7 @@ def _stages(trial: Trial, found: Evidence, options: AuditOptions) -> None:
     with trial.stage("intake", 1, STAGES):
         if model:
             trial.admitted = intake.admit(Path(model), trial.workspace)
+            found.config = sequences.settled(found.config, trial.model.facts)
     with trial.stage("data", 2, STAGES):
         fed = _inputs(trial, found, source)
         force = options.force_synthetic
@@ -137,8 +138,9 @@ def _read(
         source = dataclasses.replace(source, closed=True)
     loaded = data_room.load(
         trial.runner, source, fed[1], fed[0], role=role, force=True,
-        limits=trial.limits(timeout_s=1800),
+        texts=found.config.task.texts, limits=trial.limits(timeout_s=1800),
     )  # fmt: skip
+    loaded = sequences.rolled(trial, loaded)
     if not isinstance(loaded, data_room.Loaded):
         found.faults.append(loaded)
         return None
@@ -265,6 +267,7 @@ def _again(
             trial.runner, source, contracts, inputs, role="calibration", force=True, thin=AGAIN,
             limits=trial.limits(timeout_s=1800),
         )  # fmt: skip
+        second = sequences.rolled(trial, second)
         made.append(second.ref if isinstance(second, data_room.Loaded) else None)
     return made[0], made[1] if len(made) > 1 else made[0]
 

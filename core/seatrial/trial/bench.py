@@ -15,7 +15,16 @@ from seatrial.codec import encode
 from seatrial.errors import UserError
 from seatrial.options import BenchOptions, Progress
 from seatrial.report import Report, new, rows
-from seatrial.trial import build, document, forms, layouts, shapes, speed, timing
+from seatrial.trial import (
+    build,
+    document,
+    forms,
+    layouts,
+    sequences,
+    shapes,
+    speed,
+    timing,
+)
 from seatrial.trial.child import SyntheticRequest
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.machine import environment_row
@@ -152,12 +161,14 @@ def _samples(trial: Trial, options: BenchOptions) -> tuple[r.Ref, data_room.Load
         loaded = data_room.load(
             trial.runner,
             source,
-            trial.config.inputs,
+            sequences.settled(trial.config, trial.model.facts).inputs,
             trial.model.facts.inputs,
             role="calibration",
             limit=64,
+            texts=trial.config.task.texts,
             limits=trial.limits(),
         )
+        loaded = sequences.rolled(trial, loaded)
         if not isinstance(loaded, data_room.Loaded):
             raise UserError(options.data, f"could not be read: {loaded.reason}")
         trial.samples_count = loaded.info.count

@@ -9,7 +9,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
+<<<<<<< HEAD
 from seatrial.benchmark.machine import machine
+=======
+from seatrial.errors import UserError
+>>>>>>> f7e7ef1 (Tasks: detection, segmentation, embeddings, sequences with state, binary, regression, transcription)
 from seatrial.ladder import records as lr
 from seatrial.samples import Samples
 from seatrial.tasks.base import TaskSpec
@@ -18,6 +22,7 @@ from seatrial.trial.build import Piece
 from seatrial.trial.quantise import Portable
 
 if TYPE_CHECKING:
+    from seatrial.config import TaskConfig
     from seatrial.options import SLA
     from seatrial.trial.context import Trial
     from seatrial.trial.targets import TargetState
@@ -170,8 +175,12 @@ def _device_rung(
 
 
 def _few(trial: Trial, test: r.Ref) -> tuple[int, ...]:
-    """Evenly spaced samples for the floor, whole batches of them."""
-    count = Samples(trial.workspace.path(test)).count
+    """Evenly spaced samples for the floor, whole batches of them.
+
+    None of a store of sequences: a step alone has not the states of its own run.
+    """
+    samples = Samples(trial.workspace.path(test))
+    count = 0 if samples.state else samples.count
     size = min(count, NOISE_SAMPLES)
     size -= size % trial.batch
     return tuple(k * count // size for k in range(size)) if size else ()
@@ -224,6 +233,28 @@ def _device_noise(
         if outcome.result is not None:
             found.append(lr.NoiseRun(what=what, outputs=outcome.result, indices=indices or ()))
     return tuple(found)
+
+
+def ready(trial: Trial, task: TaskConfig) -> None:
+    """Refuse a task that cannot be used before anything is tried.
+
+    Raises:
+        UserError: no such task or setting, or a library that it needs is missing.
+    """
+    if not (task.kind or task.callable):
+        return
+    spec = task.spec(labelled=True)
+    outcome = trial.runner.task(
+        "seatrial.ladder.child:ready", lr.ReadyRequest(task=spec), user=spec.own
+    )
+    result: lr.Ready | None = outcome.result
+    if result is not None and result.refused is not None:
+        raise refusal(result.refused)
+
+
+def refusal(refused: lr.Refusal) -> UserError:
+    """A child's refusal as the error to raise."""
+    return UserError(refused.subject, refused.reason, place=refused.place, advice=refused.advice)
 
 
 def judge(

@@ -18,7 +18,16 @@ from seatrial.quantize.schemes import PLAIN
 from seatrial.recovery import plan
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
-from seatrial.trial import document, evidence, pictures, quantise, ranges, recover, shapes
+from seatrial.trial import (
+    document,
+    evidence,
+    pictures,
+    quantise,
+    ranges,
+    recover,
+    sequences,
+    shapes,
+)
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.trial.files import delivered
@@ -79,6 +88,7 @@ def _make(
         found.advice = advise(trial.model.facts)
         if not found.advice.gain:
             raise UserError(options.model, f"INT8 gains nothing here: {found.advice.text}")
+        found.config = sequences.settled(found.config, trial.model.facts)
         source = found.config.source("calibration")
         given = ranges.reload(trial, Path(options.ranges)) if options.ranges else None
         if source is None and given is None:
@@ -109,8 +119,10 @@ def _samples(
         trial.model.facts.inputs,
         role="calibration",
         force=options.force_synthetic,
+        texts=found.config.task.texts,
         limits=trial.limits(timeout_s=1800),
     )
+    loaded = sequences.rolled(trial, loaded)
     if not isinstance(loaded, data_room.Loaded):
         raise UserError(source.text, f"could not be read: {loaded.reason}")
     return loaded

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from seatrial.audit.rules import RED, SHOWN, Finding
 from seatrial.ladder import records as lr
 from seatrial.report import rows
+from seatrial.tasks.base import NOTE
 from seatrial.trial import document
 
 #: The finding that calibration samples are near duplicates of test samples.
@@ -30,6 +31,9 @@ def remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         told.append(rows.reason("run.core-fault", text, level="error"))
     if found.advice is not None and not found.advice.gain:
         told.append(rows.reason(f"int8.{found.advice.code}", found.advice.text, level="info"))
+    for doubt in found.judged.doubts if found.judged is not None else ():
+        if doubt.gate == NOTE:
+            told.append(rows.reason(doubt.code, doubt.text, level="warning"))
     red = _red(found)
     if red:
         what = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from seatrial import data as data_room
@@ -23,7 +24,10 @@ from seatrial.trial import (
     pieces,
     quantise,
     recover,
+    refit,
+    sequences,
     speed,
+    suppression,
     timing,
 )
 from seatrial.trial import compile as compile_stage
@@ -101,6 +105,8 @@ def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> N
             trial.admitted = intake.admit(path, trial.workspace)
         if path is None or found.export_gate == FAIL:
             return  # nothing to try, or something that is not the module
+        found.config = sequences.settled(found.config, trial.model.facts)
+        ladder.ready(trial, found.config.task)
         found.advice = advice.advise(trial.model.facts)
         found.given = tuple(given.read(trial, path) for path in options.qdq)
         test_source = found.config.source("test")
@@ -161,8 +167,10 @@ def _load(
         role=role,
         limit=limit,
         force=found.options.force_synthetic,
+        texts=found.config.task.texts,
         limits=trial.limits(timeout_s=1800),
     )
+    loaded = sequences.rolled(trial, loaded)
     if isinstance(loaded, data_room.Loaded):
         return loaded
     found.faults.append(loaded)
@@ -230,8 +238,14 @@ def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> N
     judged = ladder.judge(trial, rungs, found.test.ref, found.task, found.sla)
     if isinstance(judged, r.Fault):
         found.faults.append(judged)
+    elif judged.refused is not None:
+        raise ladder.refusal(judged.refused)
     else:
-        found.judged = judged
+        found.judged = suppression.checked(trial, found, judged)
+        wrong = None if found.quick else refit.doubt(trial, found)
+        if wrong is not None:
+            doubts = (*found.judged.doubts, wrong)
+            found.judged = dataclasses.replace(found.judged, doubts=doubts)
 
 
 def _audit(trial: Trial, found: Evidence) -> None:

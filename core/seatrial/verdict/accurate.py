@@ -156,11 +156,13 @@ def _least(case: Case, tally: _Tally, graded: Graded) -> None:
         tally.say(NOT_PROVEN, "accuracy.min-metric", text, missing="more test samples")
         return
     low, high = limits
+    up = graded.row["higher_is_better"]
     text = (
         f"{metric} is {value:.2f} (95 % interval {low:.2f} to {high:.2f}); "
-        f"at least {least:g} is asked"
+        f"at {'least' if up else 'most'} {least:g} is asked"
     )
-    answer = SHIP if low >= least else DO_NOT_SHIP if high < least else NOT_PROVEN
+    met, missed = (low >= least, high < least) if up else (high <= least, low > least)
+    answer = SHIP if met else DO_NOT_SHIP if missed else NOT_PROVEN
     tally.say(answer, "accuracy.min-metric", text, missing="more test samples")
 
 

@@ -38,7 +38,7 @@ SEEN_ENOUGH = 3
 POWER = 0.8
 
 #: How many half-widths below the limit the drop must lie for that chance.
-_SURE = 1 + NormalDist().inv_cdf(POWER) / Z
+SURE = 1 + NormalDist().inv_cdf(POWER) / Z
 
 
 @record
@@ -134,7 +134,7 @@ def paired(
         method=found.method if found else "",
         reason="" if found else f"only {differing} {unit} differ, {LEAST_DIFFERING} are needed",
         needed=_wanted(*asked) if asked else 0,
-        needed_sure=_wanted(*asked, _SURE) if asked else 0,
+        needed_sure=_wanted(*asked, SURE) if asked else 0,
     )
 
 

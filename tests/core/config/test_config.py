@@ -182,7 +182,10 @@ def test_flags_win_and_start_from_the_working_folder(tmp_path, monkeypatch):
     assert test.arrays == {}, "array names of the file's source say nothing about another one"
     assert c.source("calibration").location == f"{tmp_path}/d"
     assert c.model.path == f"{tmp_path}/here/x.onnx"
-    for key, said in (("sla__max_drop", "--max-drop: points go"), ("run__seed", "--seed: is -1")):
+    for key, said in (
+        ("sla__max_drop", "--max-drop: a limit in points"),
+        ("run__seed", "--seed: is -1"),
+    ):
         with pytest.raises(UserError, match=said):
             config(tmp_path, FULL, **{key: -1})
 
