@@ -63,7 +63,7 @@ def letterboxed(picture: Any, boxes: Any) -> tuple[Any, Any]:
     full = np.zeros((FED, FED), np.float32)
     full[top : top + new[0], left : left + new[1]] = np.asarray(small)
     scale = np.array([new[1] / w, new[0] / h] * 2)
-    return full[None] / 255, np.asarray(boxes, float) * scale + [left, top, left, top]
+    return full[None] / 255, np.reshape(boxes, (-1, 4)) * scale + [left, top, left, top]
 
 
 class Net(nn.Module):
