@@ -9,11 +9,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
-<<<<<<< HEAD
 from seatrial.benchmark.machine import machine
-=======
 from seatrial.errors import UserError
->>>>>>> f7e7ef1 (Tasks: detection, segmentation, embeddings, sequences with state, binary, regression, transcription)
 from seatrial.ladder import records as lr
 from seatrial.samples import Samples
 from seatrial.tasks.base import TaskSpec
