@@ -133,6 +133,15 @@ def test_rounds_are_sized_by_time_and_samples_are_fed_in_turn() -> None:
     assert list(sessions[0].indices[-1][:5]) == [0, 1, 2, 0, 1]
 
 
+def test_a_neighbour_during_the_warm_up_does_not_shorten_a_visit() -> None:
+    clock = Clock()
+    calm = Session(clock, 10.0, slow=())
+    # Three calls of four wait for somebody else; the quickest tells what a call takes.
+    pushed = Session(clock, 10.0, slow=[8, 8, 1, 8] * 5, seed=1)
+    timed([calm, pushed], clock)
+    assert abs(len(calm.indices[-1]) - len(pushed.indices[-1])) <= 1
+
+
 def test_a_batch_takes_as_many_samples_per_call() -> None:
     clock = Clock()
     session = Session(clock, 10.0)
