@@ -90,12 +90,15 @@ class Desk:
         """The outcome of a job that was done before, or ``None``."""
         if not key or self.memory is None:
             return None
-        known = self.memory.recall(key, job.call.name, job.folder / "out")
-        if known is None:
-            return None
-        finished = Finished(value=known.value, type=known.type, peak_mb=known.peak_mb)
-        fault, result = decoded(job, finished, kind)
-        if fault is not None:
+        out = job.folder / "out"
+        known = self.memory.recall(key, job.call.name, out)
+        fault, result = None, None
+        if known is not None:
+            finished = Finished(value=known.value, type=known.type, peak_mb=known.peak_mb)
+            fault, result = decoded(job, finished, kind)
+        if known is None or fault is not None:
+            shutil.rmtree(out, ignore_errors=True)  # what was linked before the flaw showed
+            out.mkdir(exist_ok=True)
             return None
         shutil.rmtree(job.folder / "scratch", ignore_errors=True)
         return Outcome(
