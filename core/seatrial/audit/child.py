@@ -317,7 +317,7 @@ def _noise(own: Look) -> list[Finding]:
         if len(rows) > 0.5 * own.count:
             text = (
                 f"in {len(rows)} of {own.count} pictures every third pixel goes together, and "
-                "neighbours less: H,W,C taken for C,H,W"
+                "neighbours less: the layout is mixed up, H,W,C taken for C,H,W"
             )
             advice = "transpose to C,H,W; do not reshape"
             samples = [own.ids[i] for i in rows]
