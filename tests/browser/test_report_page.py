@@ -233,6 +233,21 @@ def test_text_can_be_read_in_light_and_in_dark(tab, pictured, dark):
     assert (contrast(paper, "rgb(0,0,0)") < 4) == dark
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_names_on_the_map_can_be_read_in_every_colour(tab, pictured, dark):
+    tab.show(pictured, dark=dark)
+    kinds = ["c good", "c bad", "c open", "c odd", "c none"]
+    kinds += [f"k{i}" for i in range(7)] + [f"c h{i}" for i in range(6)]
+    seen = tab.run(
+        "const r = document.querySelector('svg.graph rect'), t = r.nextElementSibling;"
+        "return arguments[0].map((k) => { r.setAttribute('class', k);"
+        " return [k, getComputedStyle(t).fill, getComputedStyle(r).fill]; })",
+        kinds,
+    )
+    weak = {kind: contrast(ink, box) for kind, ink, box in seen if contrast(ink, box) < 4}
+    assert not weak
+
+
 def test_without_script_everything_but_the_controls_is_there(tab, pictured):
     tab.show(pictured, script=False)
     tab.send("Emulation.setScriptExecutionDisabled", value=False)

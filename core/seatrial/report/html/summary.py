@@ -86,7 +86,7 @@ def _card(target: Data, data: Data) -> Card:
         sign=sign,
         verdict=verdict,
         parts=parts,
-        reason=_reason(target, judged(target["target"], data["ladder"])),
+        reason=_reason(target, data),
         figure=minus(figure),
         unit=unit,
         detail=minus(detail),
@@ -130,11 +130,14 @@ def _part(target: Data) -> str:
     return "compiles"
 
 
-def _reason(target: Data, row: Data | None) -> str:
+def _reason(target: Data, data: Data) -> str:
     """The worst reason; for a SHIP, what it rests on."""
-    told = [row for row in target["reasons"] if row["level"] != "info"]
+    row = judged(target["target"], data["ladder"])
+    # Commands without a verdict give reasons for the report alone.
+    whose = target["reasons"] or [r for r in data["reasons"] if r["target"] == target["target"]]
+    told = [one for one in whose if one["level"] != "info"]
     part = _part(target)
-    told.sort(key=lambda row: (("error", "warning").index(row["level"]), row["part"] != part))
+    told.sort(key=lambda one: (one["level"] != "error", one["part"] != part))
     if told and told[0]["code"] == "accuracy.drop" and row is not None and known(row["ci95"]):
         return _about_loss(row)
     if told:

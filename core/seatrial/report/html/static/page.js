@@ -92,6 +92,7 @@
   let target = facts.targets[0] || null;
 
   const short = (v) => (v === null || v === undefined ? "–" : Number(v.toPrecision(3)).toString());
+  const brief = (v) => Number(v.toPrecision(2)).toString();
   const steps = (values) => {
     const known = values.filter((v) => v !== null && v > 0);
     const most = known.reduce((a, b) => Math.max(a, b), 0);
@@ -103,7 +104,7 @@
     if (!scale.ends[4]) return { of: () => "c none", legend: [["none", "nothing measured"]] };
     const legend = [["none", "not told"], ["h0", "none"]];
     let low = 0;
-    scale.ends.forEach((end, i) => { legend.push(["h" + (i + 1), `${short(low)} to ${short(end)} ${unit}`]); low = end; });
+    scale.ends.forEach((end, i) => { legend.push(["h" + (i + 1), `${brief(low)} to ${brief(end)} ${unit}`]); low = end; });
     return { of: (i) => "c " + scale.of(values[i]), legend };
   };
   const letters = (key, meaning) => ({
