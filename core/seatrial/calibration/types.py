@@ -25,7 +25,7 @@ METHODS = (
 FROM_EXTREMES = frozenset({"minmax", "moving-average"})
 
 #: What is collected: extremes of every element; these and a histogram of about 2**14 elements per
-#: tensor and sample; these and a histogram of every element.
+#: tensor and inference; these and a histogram of every element.
 EXTREMES, SAMPLED, EVERYTHING = "extremes", "sampled", "everything"
 STATISTICS = (EXTREMES, SAMPLED, EVERYTHING)
 
