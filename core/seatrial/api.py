@@ -33,6 +33,7 @@ from seatrial.options import (
     QatOptions,
     QuantizeOptions,
     ReportOptions,
+    ReproOptions,
     RunOptions,
 )
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from seatrial.compare.command import Comparison
     from seatrial.report import Report
     from seatrial.report.again import Rendered
+    from seatrial.repro.command import Repro
 
 
 def run(options: RunOptions, progress: Progress | None = None) -> Report:
@@ -134,3 +136,10 @@ def report(options: ReportOptions) -> Rendered:
     from seatrial.report.again import report as verb
 
     return verb(options)
+
+
+def repro(options: ReproOptions, progress: Progress | None = None) -> Repro:
+    """The smallest model that a target refuses, or dies of, in the same way."""
+    from seatrial.repro.command import repro as verb
+
+    return verb(options, progress or NoProgress())

@@ -446,6 +446,27 @@ class ReportOptions:
     out: str = ""
 
 
+@record
+class ReproOptions:
+    """Options of ``seatrial repro``.
+
+    Attributes:
+        model: an ONNX file.
+        target: ``BACKEND[@ENV][:TARGET]``.
+        out: output folder; ``""``: beside the current folder's files, named after the model.
+        budget_s: seconds for the search; 0: the usual.
+        shapes: static shapes of the model's inputs.
+    """
+
+    model: str
+    target: str
+    out: str = ""
+    budget_s: float = 0.0
+    config: str = ""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    jobs: JobOptions = field(default_factory=JobOptions)
+
+
 # --- what the small verbs give ------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 #: In the order in which somebody would read them.
 PAGES = (
-    "README.md", "docs/index.md", "docs/check.md", "docs/speed.md", "docs/calibration.md",
+    "README.md", "docs/index.md", "docs/speed.md", "docs/calibration.md",
     "docs/export.md", "docs/qat.md", "docs/report.md", "docs/ci/compare.md",
     "docs/backends/hailo.md",
 )  # fmt: skip

@@ -25,6 +25,7 @@ from . import (
     qat,
     quantize,
     report,
+    repro,
     run,
 )
 from .output import complain, put, refusal, settle
@@ -41,6 +42,7 @@ COMMANDS = (
     bench,
     compare,
     report,
+    repro,
     explain,
     backends,
     new_backend,

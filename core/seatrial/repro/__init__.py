@@ -1,0 +1,1 @@
+"""``repro``: the smallest model that still shows what a target does, for its vendor."""
