@@ -7,6 +7,7 @@ runs at a time, all of them stay loaded, and each round visits them in a new ran
 from __future__ import annotations
 
 import random
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from .stats import LEAST_ROUNDS, quantile, steady
 
 #: Quantiles of every row.
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+#: Rounds that are to fit into the budget, even if each visit is then a short one.
+WANTED_ROUNDS = 12
 
 #: Calls in one window of the warm-up.
 _WINDOW = 5
@@ -122,6 +126,7 @@ class _Contestant:
     load_ns: int = 0
     first_ns: int = 0
     rss_mb: float = 0.0
+    typical_ms: float = 0.0
     steady: bool = False
     fault: Fault | None = None
 
@@ -151,12 +156,16 @@ class _Contestant:
             if self.steady or clock() >= until:
                 break
         if seen:
+            self.typical_ms = statistics.median(seen) / self.facts.streams
             # By the quickest call, which neighbours hardly move: on a busy machine a short visit
             # is served at once and a long one waits its turn, so visits must be equally long.
             quickest = min(seen) / self.facts.streams
-            self.calls = max(1, min(_MOST_CALLS, round(round_ms / max(quickest, 1e-6))))
-            # Every stream has the same number of calls, so that none idles at the end.
-            self.calls = -(-self.calls // self.facts.streams) * self.facts.streams
+            self.size(round_ms / max(quickest, 1e-6))
+
+    def size(self, calls: float) -> None:
+        """So many calls in a round, about: as many in every stream, so that none idles at last."""
+        streams = self.facts.streams
+        self.calls = -(-max(1, min(_MOST_CALLS, round(calls))) // streams) * streams
 
     def round(self, meter: Meter) -> None:
         """One timed round."""
@@ -203,6 +212,7 @@ def measure(
     share = min(plan.warmup_s, plan.budget_s / 3 / max(1, len(field_)))
     for one in field_:
         one.warm_up(clock, share, plan.round_ms)
+    _fit(field_, end - clock())
     order = random.Random(plan.seed)  # noqa: S311 - an order to be repeated, not a secret
     done = 0
     while not _enough(field_, plan) and (clock() < end or done < 2):
@@ -213,6 +223,15 @@ def measure(
         done += 1
         progress(f"round {done}", min(1.0, 1 - (end - clock()) / plan.budget_s))
     return tuple(_timing(one) for one in field_)
+
+
+def _fit(field_: Sequence[_Contestant], left_s: float) -> None:
+    """Shorten the visits of all alike, where else too few rounds for an interval would fit."""
+    one_round_s = sum(one.calls * one.typical_ms for one in field_ if one.fault is None) / 1e3
+    share = left_s / (WANTED_ROUNDS * one_round_s) if one_round_s else 1.0
+    if share < 1:
+        for one in field_:
+            one.size(one.calls * share)
 
 
 def _enough(field_: Sequence[_Contestant], plan: Plan) -> bool:

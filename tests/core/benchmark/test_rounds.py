@@ -142,6 +142,21 @@ def test_a_neighbour_during_the_warm_up_does_not_shorten_a_visit() -> None:
     assert abs(len(calm.indices[-1]) - len(pushed.indices[-1])) <= 1
 
 
+def test_visits_are_shortened_alike_where_too_few_rounds_would_fit() -> None:
+    clock = Clock()
+    # Alone each call would take a tenth: every call but the first of each window has to wait.
+    sessions = [
+        Session(clock, ms, slow=[1, *([10] * 4)] * 400, noise=0.3, seed=i)
+        for i, ms in enumerate((5.0, 10.0, 5.0, 10.0))
+    ]
+    found = timed(sessions, clock, budget_s=8, round_ms=75)
+    assert all(len(one.rounds) >= LEAST_ROUNDS for one in found)
+    calls = [len(s.indices[-1]) for s in sessions]
+    assert calls[0] == pytest.approx(calls[2], abs=2)
+    assert calls[0] < 75 / 5
+    assert clock.now < 12
+
+
 def test_a_batch_takes_as_many_samples_per_call() -> None:
     clock = Clock()
     session = Session(clock, 10.0)
