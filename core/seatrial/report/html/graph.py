@@ -44,7 +44,7 @@ def facts(data: Data) -> dict[str, Any] | None:
     if not graph or not graph["nodes"]:
         return None
     names = [row["node"] for row in graph["nodes"]]
-    targets = [_target(row, names) for row in data["targets"] if row["claimed"] or row["built"]]
+    targets = [target for row in data["targets"] if _told(target := _target(row, names))]
     return {
         "names": [clean(name, 160) for name in names],
         "ops": [_operator(row) for row in graph["nodes"]],
@@ -56,6 +56,12 @@ def facts(data: Data) -> dict[str, Any] | None:
         "claims": CLAIMS,
         "builds": BUILDS,
     }
+
+
+def _told(target: Mapping[str, Any]) -> bool:
+    """Whether anything is known of any node on a target."""
+    letters = {*target["claimed"], *target["fp32"], *target["int8"]}
+    return letters != {"-"} or bool(target["on"]["kinds"] or target["precision"]["kinds"])
 
 
 def _operator(row: Data) -> str:

@@ -22,6 +22,7 @@ from seatrial.report import (
     sheets,
     speed_view,
 )
+from seatrial.report.model import new
 from seatrial.report.sheets import Data
 from seatrial.text import clean
 
@@ -45,6 +46,7 @@ _TITLES = {
 
 def page(data: Data) -> str:
     """The whole page."""
+    data = {**new(data["command"]), **data}
     style, script = static("page.css"), static("page.js")
     return (
         environment()

@@ -173,8 +173,8 @@ def number(target: Data, data: Data) -> tuple[str, str, str]:
     part = _part(target)
     if target["fault"] and target["verdict"] != "SHIP":
         fault = target["fault"]
-        detail = f"{fault['signal'] + ' ' if fault['signal'] else ''}in {fault['stage']}"
-        return str(fault["kind"]), "", clean(detail, 80)
+        figure = clean(fault["signal"], 20) or str(fault["kind"])
+        return figure, "", clean(f"{fault['kind']} in {fault['stage']}", 80)
     if part in ("accurate", "fast"):
         # Another part's figure would stand beside a verdict that it has nothing to do with.
         own = (_loss if part == "accurate" else _speed)(target, data)

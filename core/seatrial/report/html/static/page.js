@@ -10,6 +10,7 @@
   };
   document.documentElement.classList.add("js");
 
+  const order = new Intl.Collator("en", { numeric: true }).compare; // ten times localeCompare
   // --- tables -------------------------------------------------------------------------------
   const figure = (text) => {
     const found = /^[^\d−-]{0,2}([−-]?[\d,]*\.?\d+(?:e[−+-]?\d+)?)/.exec(text.trim());
@@ -19,7 +20,7 @@
     const x = figure(a), y = figure(b);
     if (x !== null && y !== null) return x - y;
     if (x !== null || y !== null) return x === null ? 1 : -1;
-    return a.localeCompare(b, "en", { numeric: true });
+    return order(a, b);
   };
   const PAGE = 100;
   function live(table) {
@@ -296,7 +297,8 @@
   const top = table.createTHead().insertRow();
   HEADS.forEach((name, k) => top.append(make("th", k > 6 ? "right" : "", name)));
   const body = table.createTBody();
-  let order = facts.names.map((_, i) => i), most = PAGE, sort = null;
+  let most = PAGE, sort = null;
+  const every = facts.names.map((_, i) => i);
   const value = (i, k) => {
     const t = target;
     return k === 0 ? facts.names[i] : k === 1 ? facts.ops[i] : k === 8 ? facts.noise[i] : k === 9 ? facts.sensitivity[i]
@@ -311,14 +313,14 @@
     if (!$("node-details").open) return;
     const words = $("node-filter").value.trim().toLowerCase().split(/\s+/);
     const kind = $("node-kind").value;
-    const found = order.filter((i) => (!kind || (kind === "float" ? inFloat.has(i) : worst(i) === kind))
+    const found = every.filter((i) => (!kind || (kind === "float" ? inFloat.has(i) : worst(i) === kind))
       && words.every((w) => (facts.names[i] + " " + facts.ops[i] + " " + (target ? cells(target, i).join(" ") : "")).toLowerCase().includes(w)));
     if (sort) {
       const keys = new Map(found.map((i) => [i, value(i, sort[0])]));
       const less = (a, b) => {
         const x = keys.get(a), y = keys.get(b);
         if (x === null || y === null) return x === y ? a - b : x === null ? 1 : -1;
-        return sort[1] * (typeof x === "number" ? x - y : x.localeCompare(y, "en", { numeric: true })) || a - b;
+        return sort[1] * (typeof x === "number" ? x - y : order(x, y)) || a - b;
       };
       found.sort(less);
     }
