@@ -16,12 +16,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 #: In the order in which somebody would read them.
 PAGES = (
-    "README.md", "docs/index.md", "docs/speed.md", "docs/calibration.md",
+    "README.md", "docs/index.md", "docs/check.md", "docs/speed.md", "docs/calibration.md",
     "docs/export.md", "docs/qat.md", "docs/report.md", "docs/ci/compare.md",
     "docs/backends/hailo.md",
 )  # fmt: skip
-#: Needs a toolchain that is not here: the answer is a refusal or "not proven", in one line.
-ELSEWHERE = ("hailo@", "tensorrt")
+#: Needs a toolchain that is not here, or a model that is refused: one line says so.
+ELSEWHERE = ("hailo@", "tensorrt", "repro")
 #: The trial of one page serves the commands of another.
 MADE = {"baseline.json": "trial/report.json", "model.int8.onnx": "model.onnx"}
 
