@@ -10,8 +10,9 @@ bias                  0.002                                     about three infe
 backends' quantizers  0.02                                      two to five calibrations each
 weighted ranges       0.02, with bias correction                the same, and a pass over 32 samples
 channel scales        0.02, with bias correction                a rewrite, its proof, a calibration
-adaptive rounding     0.02, with bias correction                two passes over 64 samples, a search
+coarse weights        0.02, in 7 bits or one scale a tensor     two passes over 64 samples, a search
 structure             0.02, with bias correction                the same; these nodes gain no speed
+fine weights          0.02, all others                          two passes over 64 samples, a search
 other forms           0.02, where matrix products prevail       nothing; little or no speed to gain
 ====================  ========================================  ===================================
 
@@ -23,13 +24,14 @@ Adaptive rounding on top of that pays where a weight has few steps, and a little
 of layers are far off: a mobile net of 28 layers with one scale per weight tensor 0.108 to 0.044,
 the same in 7 bits 0.59 to 0.087, 7 bits per channel 0.0235 to 0.0211, 8 bits per channel 0.0170 to
 0.0177 (nothing); the depthwise net 0.072 to 0.051, 0.137 to 0.099, 0.058 to 0.054 and 0.046 to
-0.037.
+0.037, where its depthwise layers in float give 0.019. So weights of 8 bits per channel are rounded
+anew only where that does not help either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from seatrial.calibration.types import METHODS
 from seatrial.quantize.recipe import DEPTHWISE_FLOAT, ERROR_FINE, KL_FINE
@@ -104,6 +106,11 @@ class Recipe:
             changes["activations"] = "int16"
         return replace(wanted, **changes)  # type: ignore[arg-type]  # fields of the dialect
 
+    def coarse(self, wanted: QdqDialect) -> bool:
+        """Whether weights have so few steps that rounding them can be what costs accuracy."""
+        dialect = self.dialect(wanted)
+        return dialect.reduce_range or not dialect.per_channel
+
     def name(self, wanted: QdqDialect) -> str:
         """``core:mse-u8-perchannel+bias``."""
         first = self.form if self.form in OTHERS else self.method
@@ -115,17 +122,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Traits:
-    """What the graph allows.
+    """What the graph and the target allow.
 
     Attributes:
         depthwise: it has depthwise convolutions.
         products: most of what can be quantised is matrix products.
         rewrites: of :data:`REWRITES`, those that the graph has places for.
+        wanted: the target's dialect.
     """
 
     depthwise: bool = False
     products: bool = False
     rewrites: tuple[str, ...] = ()
+    wanted: QdqDialect = field(default_factory=QdqDialect)
 
 
 @dataclass(frozen=True)
@@ -146,8 +155,8 @@ class Stage:
 #: Asks for :attr:`Traits.rewrites`, which take a look at the graph.
 SCALES = Stage("channel scales")
 
-#: Rounds weights for the outputs of their layers.
-ROUNDING = Stage("adaptive rounding")
+#: Round weights for the outputs of their layers: those of few steps, and all others.
+ROUNDING, FINE_ROUNDING = Stage("adaptive rounding"), Stage("adaptive rounding of fine weights")
 
 RANGES = Stage("ranges", -1.0, -1.0)
 BIAS = Stage("bias correction", KL_EXACT, ERROR_EXACT)
@@ -155,7 +164,7 @@ WEIGHTED_RANGES = Stage("weighted ranges")
 STRUCTURE = Stage("depthwise in float")
 OTHER_FORMS = Stage("other forms")
 
-STAGES = (RANGES, BIAS, WEIGHTED_RANGES, SCALES, ROUNDING, STRUCTURE, OTHER_FORMS)
+STAGES = (RANGES, BIAS, WEIGHTED_RANGES, SCALES, ROUNDING, STRUCTURE, FINE_ROUNDING, OTHER_FORMS)
 
 
 #: The backends' own quantizers are tried before this stage, while nothing is close. (What a target
@@ -208,8 +217,9 @@ def recipes(
     elif stage is SCALES:
         # On the closest alone: every rewrite costs a calibration of its own.
         found = [replace(bases[0], corrected=True, rewrite=w) for w in traits.rewrites]
-    elif stage is ROUNDING:
-        found = [replace(bases[0], corrected=True, rounded=True)]
+    elif stage in (ROUNDING, FINE_ROUNDING):
+        if bases[0].coarse(traits.wanted) is (stage is ROUNDING):
+            found = [replace(bases[0], corrected=True, rounded=True)]
     else:
         found = [replace(b, corrected=True, kept=DEPTHWISE_FLOAT) for b in bases]
         found *= traits.depthwise

@@ -67,7 +67,7 @@ class Contest:
                 self._vendors(vendors)
             if stage is not plan.RANGES and not self._far(stage):
                 continue
-            traits = self.tables.traits
+            traits = dataclasses.replace(self.tables.traits, wanted=self.dialect)
             if stage is plan.SCALES and not self._late and self.ranking():
                 found = self.tables.rewrites(self.data.fit)
                 traits = dataclasses.replace(traits, rewrites=found)

@@ -6,6 +6,7 @@ from seatrial.quantize.recipe import KL_FINE
 from seatrial.quantize.schemes import PLAIN
 from seatrial.recovery.plan import (
     BIAS,
+    FINE_ROUNDING,
     KL_EXACT,
     NAMES,
     OTHER_FORMS,
@@ -57,19 +58,18 @@ def test_what_the_graph_does_not_have_is_not_tried() -> None:
     assert recipes(STRUCTURE, RANKING, Traits()) == ()
 
 
-def test_the_closest_is_rounded_anew() -> None:
-    tried = recipes(ROUNDING, RANKING, Traits())
-    assert tried == (Recipe("mse", corrected=True, rounded=True),)
+def test_weights_of_few_steps_are_rounded_anew_first_all_others_last() -> None:
+    rounded = Recipe("mse", corrected=True, rounded=True)
+    for wanted in (QdqDialect(reduce_range=True), QdqDialect(per_channel=False)):
+        assert recipes(ROUNDING, RANKING, Traits(wanted=wanted)) == (rounded,)
+        assert recipes(FINE_ROUNDING, RANKING, Traits(wanted=wanted)) == ()
+    assert recipes(ROUNDING, RANKING, Traits()) == ()
+    assert recipes(FINE_ROUNDING, RANKING, Traits()) == (rounded,)
     (one,) = recipes(ROUNDING, [named("7-bit")], Traits())
     assert one == Recipe("minmax", form="7-bit", corrected=True, rounded=True)
     (one,) = recipes(WEIGHTED_RANGES, [named("7-bit")], Traits())
     assert one == Recipe(WEIGHTED, form="7-bit", corrected=True)
-
-
-def test_rounding_comes_after_what_costs_less_and_before_nodes_are_left_in_float() -> None:
-    order = [stage.name for stage in STAGES]
-    assert order.index(ROUNDING.name) == len(order) - 3
-    assert STAGES[-2:] == (STRUCTURE, OTHER_FORMS)
+    assert STAGES[4:] == (ROUNDING, STRUCTURE, FINE_ROUNDING, OTHER_FORMS)
 
 
 def test_names_say_everything() -> None:
