@@ -317,6 +317,25 @@ def world(root: Path, calibration: int = 96, test: int = 250) -> float:
     return spent
 
 
+def quantised(model: Path, settings: Path, out: Path) -> Path:
+    """The Q/DQ model that ``seatrial quantize`` makes."""
+    if not out.is_file():
+        words = [
+            sys.executable,
+            "-m",
+            "seatrial",
+            "quantize",
+            str(model),
+            "--config",
+            str(settings),
+        ]
+        words += ["-b", "onnxruntime:cpu", "-o", str(out)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if not out.is_file():
+            raise SystemExit(f"{model}: exit {done.returncode}: {done.stderr[-2000:]}")
+    return out
+
+
 def cases(root: Path) -> dict[str, tuple[Path, Path, tuple[str, ...]]]:
     """Name -> (model, configuration, further words)."""
     sets = {"calibration": root / "calibration", "test": root / "test"}
@@ -378,6 +397,8 @@ def main() -> None:
         if given.only and name not in given.only:
             continue
         started = time.monotonic()
+        if "--qdq" in more:
+            quantised(given.out / "nms-other.onnx", settings, Path(more[1]))
         words = [*more, *(["--quick"] if given.quick else [])]
         report = trial(model, settings, given.out / f"trial-{name}", *words)
         told(name, report)

@@ -16,6 +16,7 @@ from typing import Any
 from seatrial.data.api import TaskRunner, refusal_error
 from seatrial.data.contract import InputContract, complete
 from seatrial.data.source import Source, split
+from seatrial.data.states import guessed
 from seatrial.errors import UserError
 from seatrial.init import guess as g
 from seatrial.init.presets import Hint, classes_of, find
@@ -87,9 +88,10 @@ class _Init:
         self.look = self._look()
         calibration, data = self._data()
         guesses = [self._guess(i, calibration) for i in self.facts.inputs]
+        fed_back = set(guessed(self.facts.inputs, self.facts.outputs).values())
         plan = Plan(
             model=_relative(self.model_path, self.out.parent),
-            inputs=tuple(guesses),
+            inputs=tuple(g for g in guesses if g.name not in fed_back),
             data=tuple(data),
             labelled=bool(self.look and self.look.labelled),
             task=guessed_task(self.facts),

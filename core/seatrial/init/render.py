@@ -164,6 +164,8 @@ def _tensor(guess: InputGuess) -> list[str]:
     c = guess.contract
     lines = [_comment(w) for w in guess.why.values()]
     lines.append('mode = "tensor"')
+    if guess.shape.endswith(" number"):
+        lines.append('#   alternatives: mode = "constant" with value = NUMBER, if it never changes')
     if c.reshape:
         lines.append(f"reshape = [{', '.join(map(str, c.reshape))}]")
     if c.dtype:

@@ -34,11 +34,13 @@ class RefitRequest:
     Attributes:
         own: as configured.
         others: the same samples, fed otherwise.
+        least: a gain below this, in the metric's unit, is not looked at closer.
     """
 
     task: TaskSpec
     own: Fed
     others: tuple[Fed, ...]
+    least: float = 0.0
     seed: int = 0
 
 
@@ -86,7 +88,13 @@ def _gain(request: RefitRequest, own: Sweep, other: Sweep, name: str) -> Gain | 
     """The drop from the other way to the configured one."""
     if not (own.judged and other.judged) or own.bad_scores or other.bad_scores:
         return None
+    values = other.facts().value, own.facts().value
+    if values[0] is None or values[1] is None:
+        return None
     task: Any = own.task
+    sign = 1.0 if task.higher_is_better else -1.0
+    if sign * (values[0] - values[1]) < request.least:
+        return None
     how: dict[str, Any] = {
         "scale": getattr(task, "scale", 1.0),
         "higher_is_better": task.higher_is_better,
@@ -99,7 +107,4 @@ def _gain(request: RefitRequest, own: Sweep, other: Sweep, name: str) -> Gain | 
         gain = compared(other.draws(over), own.draws(over), same, over, **how)
     else:
         gain = paired(other.scores, own.scores, seed=request.seed, **how)
-    values = other.facts().value, own.facts().value
-    if values[0] is None or values[1] is None:
-        return None
     return Gain(name=name, value=values[0], own=values[1], gain=gain)

@@ -160,11 +160,14 @@ class Totals:
         import numpy as np
 
         floats = {n: v for n, v in expected.items() if np.issubdtype(v.dtype, np.floating)}
+        pairs = []
         for name, value in floats.items():
-            if name not in got or got[name].shape != value.shape:
+            pair = _flat(value, got[name]) if name in got else None
+            if pair is None:
                 raise UserError("bake-off", "the candidate lacks this output", place=name)
-        a = np.concatenate([v.astype(np.float64).ravel() for v in floats.values()] or [[]])
-        b = np.concatenate([got[n].astype(np.float64).ravel() for n in floats] or [[]])
+            pairs.append(pair)
+        a, b = (np.concatenate(parts) for parts in zip(*pairs, strict=True)) if pairs else ([], [])
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         self.n += 1
         if not np.isfinite(b).all():
             self.nonfinite += 1
@@ -176,7 +179,8 @@ class Totals:
         self.cosine += float(a @ b) / norm if norm else float(power == error == 0)
         self.relative.append(error / power if power else float(error > 0))
         rows = [_rows(v) for v in floats.values()]
-        if len(rows) == 1 and rows[0] is not None:
+        same = len(rows) == 1 and got[next(iter(floats))].size == len(a)
+        if same and rows[0] is not None:
             self._classify(rows[0], got[next(iter(floats))].reshape(rows[0].shape))
 
     def _classify(self, a: Any, b: Any) -> None:
@@ -204,6 +208,31 @@ class Totals:
             nonfinite=self.nonfinite,
             bytes=size,
         )
+
+
+def _flat(expected: Any, got: Any) -> tuple[Any, Any] | None:
+    """Both as vectors to be compared element by element; ``None``: they are not alike at all.
+
+    A list that has another length here (what a detector keeps after suppression) has no fixed
+    order either: each row is set beside the nearest one of the other list, or beside zeros when
+    that is empty.
+    """
+    import numpy as np
+
+    a, b = expected.astype(np.float64), got.astype(np.float64)
+    if a.shape == b.shape:
+        return a.ravel(), b.ravel()
+    differ = [k for k in range(a.ndim) if a.ndim == b.ndim and a.shape[k] != b.shape[k]]
+    if len(differ) != 1:
+        return None
+    one, two = (np.moveaxis(v, differ[0], 0) for v in (a, b))
+    one, two = (v.reshape(len(v), math.prod(v.shape[1:])) for v in (one, two))
+    if not len(one) or not len(two):
+        return (one.ravel(), one.ravel() * 0) if len(one) else (two.ravel() * 0, two.ravel())
+    apart = ((one[:, None] - two[None]) ** 2).sum(axis=2)
+    first = np.concatenate([one, one[apart.argmin(axis=0)]])
+    second = np.concatenate([two[apart.argmin(axis=1)], two])
+    return first.ravel(), second.ravel()
 
 
 def _rows(value: Any) -> Any | None:

@@ -51,7 +51,7 @@ def doubt(trial: Trial, found: Evidence) -> Doubt | None:
     tried = tuple(f for f in others if f is not None)
     if own is None or not tried:
         return None
-    request = RefitRequest(task=found.task, own=own, others=tried, seed=trial.seed)
+    request = RefitRequest(task=found.task, own=own, others=tried, least=GAIN, seed=trial.seed)
     outcome = trial.runner.task(
         "seatrial.ladder.refit_child:refit",
         request,

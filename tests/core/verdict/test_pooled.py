@@ -73,7 +73,7 @@ def test_repeats_count_once_and_weights_follow_units() -> None:
 
 
 def test_a_costly_metric_is_drawn_less_often() -> None:
-    assert Resampling(["a", "b"], [0, 1], cost=0).count == 4000
+    assert Resampling(["a", "b"], [0, 1], cost=0).count == 2000
     assert Resampling(["a", "b"], [0, 1], cost=10**9).count == 1000
 
 
