@@ -44,6 +44,7 @@ class Evidence:
         module_cost: seconds that the module takes to start, and for one sample.
         varies: the test source gave other samples when it was read again.
         ranges: what to say of ranges that came from an earlier command.
+        unpictured: why the report has no pictures of samples and ranges.
         missing: what was not tried, and would have to be for a better verdict.
         faults: of the core's own children, which belong to no target.
     """
@@ -65,6 +66,7 @@ class Evidence:
     overlap: data_room.Overlap | None = None
     audit: Audit | None = None
     pictures: Pictures | None = None
+    unpictured: str = ""
     train: data_room.Loaded | None = None
     task: TaskSpec = dataclasses.field(default_factory=TaskSpec)
     rungs: list[lr.Rung] = dataclasses.field(default_factory=list)
@@ -289,11 +291,16 @@ def _calibration(trial: Trial, found: Evidence) -> rows.Row | None:
         ),
         findings=[audit.finding_row(f) for f in review.findings] if review else [],
         audit=audit.audit_row(review, sets) if review else None,
-        facts={"held_out": len(found.split.held_out) if found.split else 0},
+        facts=_calibration_facts(found),
         cost=_cost(trial),
         thumbnails=pictures.thumbnail_rows(found.pictures),
         histograms=pictures.histogram_rows(found.pictures, chosen.method if chosen else ""),
     )
+
+
+def _calibration_facts(found: Evidence) -> dict[str, Any]:
+    known: dict[str, Any] = {"held_out": len(found.split.held_out) if found.split else 0}
+    return {**known, "pictures": found.unpictured} if found.unpictured else known
 
 
 def _cost(trial: Trial) -> rows.Row | None:

@@ -26,7 +26,7 @@ PER_FINDING, PER_CLUSTER = 6, 3
 def illustrate(trial: Trial, found: Evidence) -> None:
     """Make thumbnails and histograms for what the audit and the diagnosis name.
 
-    Pictures decide nothing: what cannot be made is left out, and its fault is kept.
+    Pictures decide nothing: what cannot be made is left out, and the reason is told.
     """
     shown = _shown(trial, found)
     if found.calibration is None or shown is None:
@@ -58,7 +58,7 @@ def illustrate(trial: Trial, found: Evidence) -> None:
     if outcome.result is not None:
         found.pictures = outcome.result
     elif outcome.fault is not None:
-        found.missing.append(f"pictures of samples and ranges: {outcome.fault.reason}")
+        found.unpictured = outcome.fault.reason
 
 
 def _shown(trial: Trial, found: Evidence) -> r.TensorIO | None:

@@ -185,7 +185,9 @@ def test_a_fault_is_the_figure_of_its_target():
 
 def test_what_was_not_tried_is_on_the_page():
     data = finish(examples.pictured())
+    data["calibration"]["facts"]["pictures"] = "the child died of SIGSEGV"
     text = Page(render(data)).text
+    assert "the child died of SIGSEGV" in text
     listed = untried.untried(data, summary.absent(data))
     assert ("audit", "overlap with training data", "no training data") in listed
     for _, what, why in listed:

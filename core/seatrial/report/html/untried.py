@@ -83,6 +83,8 @@ def _checks(data: Data) -> Iterator[Left]:
             yield "audit", check["name"], check["reason"]
     if data["command"] == "run" and data["calibration"] and part["audit"] is None:
         yield "audit", "the calibration set", "the audit gave no answer"
+    if part.get("facts", {}).get("pictures"):
+        yield "picture", "samples and ranges", part["facts"]["pictures"]
     graph = (data["model"] or {}).get("graph")
     if graph and graph["left_out"]:
         shown = "nodes of nested graphs and functions" if graph["nodes"] else "a very large graph"
