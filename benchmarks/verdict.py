@@ -9,7 +9,7 @@ rho. The decision is that of the gate: SHIP when the upper end of the interval o
 the largest of many noisy rates is too large by itself.
 
 Usage: python benchmarks/verdict.py [--trials N] [--grouped-trials N] [--power-trials N]
-                                    [--shares 0.01 ...] [--seed N]
+                                    [--shares 0.01 ...] [--groups 50 ...] [--seed N]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -182,16 +182,18 @@ def independent(trials: int, seed: int) -> None:
     table.worst("Lone samples", 10 * trials)
 
 
-def correlated(trials: int, power: int, shares: Iterable[float], seed: int) -> None:
+def correlated(
+    trials: int, power: int, shares: Iterable[float], groups: Sequence[int], seed: int
+) -> None:
     """Frames in groups: the resampling intervals."""
     print(
         f"\nGroups of correlated frames, limit 1 point, {trials:,} pairs of models per cell at the "
         f"limit and {power:,} for a true drop of 0: SHIP in % of them (95 % interval)\n"
     )
     heads = "true drop | discordance % | correlation | frames"
-    table = Table(seed, (f"{n} groups" for n in GROUPS), heads)
+    table = Table(seed, (f"{n} groups" for n in groups), heads)
     for drop, share, rho, frames in itertools.product((1.0, 0.0), shares, RHO, FRAMES):
-        cells = [Cell(1.0, drop, share, n, frames, rho) for n in GROUPS]
+        cells = [Cell(1.0, drop, share, n, frames, rho) for n in groups]
         if not (power or drop):
             continue
         head = f"{drop} | {100 * share:g} | {rho} | {frames or f'1-{MIXED}'}"
@@ -206,13 +208,14 @@ def main() -> None:
     parser.add_argument("--grouped-trials", type=int, default=2_000)
     parser.add_argument("--power-trials", type=int, default=200)
     parser.add_argument("--shares", type=float, nargs="*", default=SHARES, help="of groups")
+    parser.add_argument("--groups", type=int, nargs="*", default=GROUPS)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     started = time.monotonic()
     if args.trials:
         independent(args.trials, args.seed)
     if args.grouped_trials:
-        correlated(args.grouped_trials, args.power_trials, args.shares, args.seed)
+        correlated(args.grouped_trials, args.power_trials, args.shares, args.groups, args.seed)
     print(f"\n{time.monotonic() - started:.0f} s; seed {args.seed}")
 
 
