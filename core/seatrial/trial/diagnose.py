@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from seatrial import results as r
 from seatrial.codec import encode
 from seatrial.diagnosis.types import DiagnoseRequest, Diagnosis
+from seatrial.errors import UserError
 from seatrial.report import rows
 
 if TYPE_CHECKING:
@@ -48,14 +49,19 @@ def diagnose(
     )
     refs = [candidate, data.whole, *(x for x in (model, table) if x is not None)]
     limits = trial.limits(timeout_s=3 * budget_s + 60)
-    outcome = trial.runner.task(
-        TASK,
-        request,
-        refs=refs,
-        limits=limits,
-        # One that was cut short by the clock may say more the next time.
-        remember=trial.remembers and (lambda found: bool(found.complete)),
-    )
+    try:
+        outcome = trial.runner.task(
+            TASK,
+            request,
+            refs=refs,
+            limits=limits,
+            # One that was cut short by the clock may say more the next time.
+            remember=trial.remembers and (lambda found: bool(found.complete)),
+        )
+    except UserError as error:
+        # The user gave a sound model: what a toolchain made of it (pairs in nested graphs alone)
+        # cannot be looked into, which ends no trial.
+        return r.Fault(kind=r.FaultKind.RAISED, stage="diagnosis", reason=str(error))
     result: Diagnosis | None = outcome.result
     if result is not None:
         return result
