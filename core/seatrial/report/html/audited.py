@@ -125,7 +125,7 @@ def _clusters(measured: Data, pictures: Pictures) -> list[dict[str, Any]]:
 def _histogram(row: Data) -> dict[str, Any]:
     outside = (row["below"] or 0.0) + (row["above"] or 0.0)
     return {
-        "tensor": charts.short(row["tensor"], 44),
+        "tensor": charts.short(row["tensor"], 32),
         "svg": charts.histogram(row),
         "range": _range(row["range_lo"], row["range_hi"]),
         "seen": _range(row["lo"], row["hi"]),

@@ -132,7 +132,8 @@ def _kinds(values: Sequence[str]) -> dict[str, Any]:
     for value in values:
         if value:
             counts[value] = counts.get(value, 0) + 1
-    kinds = sorted(counts, key=lambda v: (-counts[v], v))
+    # Integers keep the colour that they have in the other charts, however few they are.
+    kinds = sorted(counts, key=lambda v: (v.upper() != "INT8", -counts[v], v))
     where = {value: min(i, KINDS - 1) for i, value in enumerate(kinds)}
     shown = [clean(k, 40) for k in kinds[:KINDS]]
     if len(kinds) > KINDS:
