@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from seatrial.trial.evidence import Evidence
 
 #: Samples that are fed in every way.
-SOME = 128
+SOME = 96
 #: Tasks whose answer has a place in the picture, and so depends on how it was resized.
 TASKS = ("detect", "segment")
 #: Pictures whose aspect is this far from the input's are changed by another way of resizing ...
 ASPECT = 1.1
 #: ... and at least this share of them must be, or there is nothing to tell.
 SHARE = 0.2
+#: Values that letterboxes are usually padded with: black and grey.
+PADS = [(0.0,), (114.0,)]
 #: Another way is the right one if it gains at least so many points, and surely so many.
 GAIN, SURELY = 5.0, 2.0
 
@@ -89,19 +91,23 @@ def _matters(rows: list[dict[str, object]], contract: InputContract) -> bool:
 
 
 def _others(contract: InputContract) -> list[InputContract]:
-    """The other ways; padding is black or grey, as the contract has it."""
-    ways = [
-        dataclasses.replace(contract, resize="stretch", resize_to=0),
-        dataclasses.replace(contract, resize="crop", resize_to=0),
-        dataclasses.replace(contract, resize="letterbox", resize_to=0, pad_side="center"),
-        dataclasses.replace(contract, resize="letterbox", resize_to=0, pad_side="topleft"),
+    """The other ways; a contract that does not pad says nothing of what padding would be."""
+    plain = dataclasses.replace(contract, resize_to=0)
+    pads = [contract.pad_value] if contract.resize == "letterbox" else PADS
+    ways = [dataclasses.replace(plain, resize=resize) for resize in ("stretch", "crop")]
+    ways += [
+        dataclasses.replace(plain, resize="letterbox", pad_side=side, pad_value=pad)
+        for side in ("center", "topleft")
+        for pad in pads
     ]
     return [w for w in ways if _title(w) != _title(contract)]
 
 
 def _title(contract: InputContract) -> str:
-    side = ", top left" if contract.resize == "letterbox" and contract.pad_side == "topleft" else ""
-    return contract.resize + side
+    if contract.resize != "letterbox":
+        return contract.resize
+    side = "top left" if contract.pad_side == "topleft" else "centred"
+    return f"letterbox ({side}, padded with {'/'.join(f'{v:g}' for v in contract.pad_value)})"
 
 
 def _fed(
