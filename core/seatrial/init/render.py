@@ -122,6 +122,8 @@ def _input(guess: InputGuess) -> list[str]:
         keys["resize_to"] = str(c.resize_to)
     keys |= {"interpolation": quote(c.interpolation), "exif": str(c.exif).lower()}
     keys["layout"] = quote(c.layout)
+    # As the model says; a PyTorch module that this file is used with later does not say it.
+    keys["dtype"] = quote(c.dtype or guess.shape.partition(" ")[0])
     for key, value in keys.items():
         if key in guess.why:
             lines.append(_comment(guess.why[key]))
