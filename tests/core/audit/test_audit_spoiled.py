@@ -106,9 +106,7 @@ SPOILS = (
 
 
 #: Spoils that run by default; each of the others is of a kind that is among these.
-QUICK = frozenset(
-    {"in the test set", "test mirrored", "mirrored copies", "padded", "narrow", "BGR", "no nights"}
-)
+QUICK = frozenset({"test mirrored", "padded", "BGR", "no nights"})
 
 
 @pytest.mark.parametrize(
