@@ -204,7 +204,7 @@ RULES: dict[str, str] = {
 
 #: Texts that come from our own vocabulary or a version; all else in the schema has a rule above.
 OWN = frozenset({
-    "audit.growth.method", "first_break.against", "first_break.rung",
+    "audit.growth.method", "first_break.against", "ladder_row.also.{keys}", "first_break.rung",
     "reason.code", "reason.target", "$.created", "$.timings[].stage", "$.files[].role",
     "$.files[].sha256", "model.sha256", "model.format", "tensor.dtype", "export.kind",
     "export.torch", "export.route", "export_attempt.route", "export_attempt.sha256",

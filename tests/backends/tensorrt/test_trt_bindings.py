@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 from trt_touched import MODULE, touched
-
-from conftest import HERE, compiled
+from trt_world import HERE, compiled
 
 ROOT = Path(__file__).parents[3]
 WHEELS = Path(os.environ.get("SEATRIAL_TENSORRT_WHEELS") or ROOT / ".venv" / "tensorrt-wheels")

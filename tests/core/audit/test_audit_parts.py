@@ -68,6 +68,8 @@ class _Held:
     """Samples in memory, as a store shows them."""
 
     names = ("x",)
+    made = ()
+    state = ()
 
     def __init__(self, values):
         self.values, self.count = values, len(values)
