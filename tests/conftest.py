@@ -1,8 +1,14 @@
 """What every test may rely on: an environment that does not depend on who runs it."""
 
 import os
+import signal
 
 import pytest
+
+# Shells start background jobs with Ctrl-C ignored, and children inherit that: what is tested here
+# is a program that can be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: The coverage tables of the conformance kit; it prints nothing where no suite ran.
 pytest_plugins = ["seatrial.testing.table"]

@@ -79,7 +79,9 @@ give({str(p): outcomes(p) for p in map(Path, sys.argv[1:])})
 
 @pytest.mark.realdata
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", ["onnx", "odd", "negative"])
+@pytest.mark.parametrize(
+    "folder", ["onnx", "odd", pytest.param("negative", marks=pytest.mark.long)]
+)
 def test_verdict_is_the_runtimes_own(shared, fresh, folder, capsys):
     files = sorted((shared / folder).glob("*.onnx"))
     assert files, f"no models in {shared / folder}"

@@ -126,6 +126,7 @@ def test_a_good_set_has_no_finding_beyond_its_number(good, review):
     assert not [c for c in found.checks if c.status == "failed"]
 
 
+@pytest.mark.long
 @pytest.mark.realdata
 def test_good_photographs_have_no_yellow_finding(review):
     (mine, names), (theirs, others) = real("calib"), real("test")

@@ -54,7 +54,7 @@ def options(root, **known):
     return QatOptions(**{**usual, **known})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_train_go_on_and_be_judged(shelf):
     report = seatrial.qat(options(shelf))
     jsonschema.validate(report.data, json.loads(SCHEMA.read_text("utf-8")))

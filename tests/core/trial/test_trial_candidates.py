@@ -108,6 +108,7 @@ def bake_off(trial: Trial, spread: float, *, limited: bool = True) -> quantise.P
     return quantise.bake_off(trial, [state], data, vendors=False)[r.QdqDialect()]
 
 
+@pytest.mark.long
 def test_depthwise_convolutions_stay_float_where_nothing_else_helps(trial: Trial) -> None:
     found = bake_off(trial, spread=3000.0)
     names = [c.name for c in found.candidates]

@@ -37,13 +37,13 @@ def row(report):
     return one
 
 
-def test_the_report_is_valid(recovered):
+def the_report_is_valid(recovered):
     file = importlib.resources.files("seatrial.report") / "schema" / "report-1.json"
     data = json.loads(recovered.to_json())
     jsonschema.Draft202012Validator(json.loads(file.read_text("utf-8"))).validate(data)
 
 
-def test_the_diagnosis_names_the_residual_stream(recovered):
+def the_diagnosis_names_the_residual_stream(recovered):
     (found,) = recovered.data["diagnosis"]
     assert 0 < found["evaluations"] <= 72 and found["quantisers"] > 5
     worst = found["culprits"][0]
@@ -54,7 +54,7 @@ def test_the_diagnosis_names_the_residual_stream(recovered):
     assert "outlier-channel" in codes
 
 
-def test_layers_are_put_back_until_the_rule_is_met(recovered):
+def layers_are_put_back_until_the_rule_is_met(recovered):
     found = row(recovered)
     points = {p["name"]: p for p in found["points"]}
     full = points["full INT8"]
@@ -68,7 +68,7 @@ def test_layers_are_put_back_until_the_rule_is_met(recovered):
         assert chosen[0]["loss"] < full["loss"]
 
 
-def test_every_point_has_its_price_and_no_point_of_the_front_is_beaten(recovered):
+def every_point_has_its_price_and_no_point_of_the_front_is_beaten(recovered):
     found = row(recovered)
     priced = [
         (p["loss"], t["p50_ms"], t["front"])
@@ -87,7 +87,7 @@ def test_every_point_has_its_price_and_no_point_of_the_front_is_beaten(recovered
                 assert low <= price["of_fp32"] <= high and math.isfinite(high)
 
 
-def test_what_was_chosen_is_what_the_ladder_judges(recovered):
+def what_was_chosen_is_what_the_ladder_judges(recovered):
     found = row(recovered)
     (chosen,) = [c for c in recovered.data["candidates"] if c["chosen"] and c["source"] == "core"]
     ladder = [
@@ -99,7 +99,7 @@ def test_what_was_chosen_is_what_the_ladder_judges(recovered):
         assert recovered.data["verdict"] != "DO NOT SHIP"
 
 
-def test_the_views_show_worst_layers_and_prices(recovered):
+def the_views_show_worst_layers_and_prices(recovered):
     stream = io.StringIO()
     terminal.show(recovered, stream)
     shown = stream.getvalue()
@@ -108,6 +108,23 @@ def test_the_views_show_worst_layers_and_prices(recovered):
     from seatrial.report import markdown
 
     assert "### Diagnosis" in markdown.render(recovered.data)
+
+
+#: What one run is looked at for; in one test, so that two workers do not run it twice.
+LOOKS = (
+    the_report_is_valid,
+    the_diagnosis_names_the_residual_stream,
+    layers_are_put_back_until_the_rule_is_met,
+    every_point_has_its_price_and_no_point_of_the_front_is_beaten,
+    what_was_chosen_is_what_the_ladder_judges,
+    the_views_show_worst_layers_and_prices,
+)
+
+
+def test_a_run_that_recovers(recovered, subtests):
+    for look in LOOKS:
+        with subtests.test(look.__name__):
+            look(recovered)
 
 
 @pytest.mark.parametrize("forbidden", [True, pytest.param(False, marks=pytest.mark.long)])
