@@ -62,14 +62,15 @@ def main(folder: Path) -> None:
 
 
 def _pictures(folder: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
-    """``photos`` with a table of splits, ``calib`` and ``test`` with class folders."""
+    """``photos`` with a table of splits; ``train``, ``calib`` and ``test`` with class folders."""
     (folder / "photos").mkdir()
     lines = ["file,label,split"]
-    for i in range(900, 1600):
-        part = "calib" if i < 1300 else "test"
+    for i in (*range(300), *range(900, 1600)):
+        part = "train" if i < 300 else "calib" if i < 1300 else "test"
         picture = Image.fromarray(pixels[i])
-        picture.save(folder / "photos" / f"{i}.png")
-        lines.append(f"{i}.png,{labels[i]},{part}")
+        if part != "train":
+            picture.save(folder / "photos" / f"{i}.png")
+            lines.append(f"{i}.png,{labels[i]},{part}")
         place = folder / part / str(labels[i])
         place.mkdir(parents=True, exist_ok=True)
         picture.save(place / f"{i}.png")

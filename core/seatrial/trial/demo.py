@@ -16,6 +16,8 @@ from seatrial.trial.run import run
 
 #: What the demo needs beyond the plain installation.
 NEEDS = ("torch", "sklearn", "onnxscript")
+#: The configuration of its two trials: empty.
+CONFIG = "seatrial.toml"
 
 
 def demo(options: DemoOptions, progress: Progress) -> list[Report]:
@@ -51,6 +53,9 @@ def _make(options: DemoOptions, out: Path, progress: Progress) -> DemoFiles:
         folder = trial.workspace.path(trial.runner.adopt(outcome, files.artifact))
         for name in files.artifact.files:
             shutil.copyfile(folder / name, out / name)
+    (out / CONFIG).write_text(
+        "# The demo's own: a seatrial.toml of the folder it is started in is not its.\n"
+    )
     return files
 
 
@@ -60,7 +65,7 @@ def _run_options(options: DemoOptions, out: Path, files: DemoFiles, model: str) 
         *("seatrial", "run", str(out / model)),
         *("--calibration", str(out / files.calibration)),
         *("--test", str(out / files.test)),
-        *("-o", str(out / name)),
+        *("--config", str(out / CONFIG), "-o", str(out / name)),
         *(word for target in options.targets for word in ("-b", target)),
         "--all-int8",
     )
@@ -69,6 +74,7 @@ def _run_options(options: DemoOptions, out: Path, files: DemoFiles, model: str) 
         calibration=str(out / files.calibration),
         test=str(out / files.test),
         out=str(out / name),
+        config=str(out / CONFIG),
         targets=options.targets,
         quick=options.quick,
         all_int8=True,  # mixed precision would hide what unequal channels do
