@@ -48,7 +48,14 @@ def stories() -> tuple[Story, ...]:
 
 
 def about(code: str) -> Story | None:
-    """The story of a code (``ladder.noise``), or of a topic (``non-inferiority``)."""
+    """The story of a code (``ladder.noise``), or of a topic (``non-inferiority``).
+
+    Example:
+        >>> about("ladder.noise").title
+        'It moves more than the noise floor'
+        >>> about("no.such.code") is None
+        True
+    """
     return _index().get(code.strip().lower())
 
 

@@ -29,7 +29,16 @@ def tables(data: Data) -> dict[str, list[Flat]]:
 
 
 def to_csv(rows: list[Flat]) -> str:
-    """One table as CSV (RFC 4180, comma, LF at line ends); formulas are made inert by a quote."""
+    """One table as CSV (RFC 4180, comma, LF at line ends); formulas are made inert by a quote.
+
+    Example:
+        >>> print(to_csv([{"target": "cpu", "p50_ms": 1.5}]), end="")
+        target,p50_ms
+        cpu,1.5
+        >>> print(to_csv([{"node": "=1+1"}]), end="")
+        node
+        '=1+1
+    """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

@@ -19,6 +19,10 @@ def shortest(count: int, shows: Shows) -> tuple[int, int]:
     Args:
         count: nodes of the whole model, of which it is known that it shows the symptom.
         shows: asked about runs; each at most once.
+
+    Example:
+        >>> shortest(100, lambda first, end: first <= 41 and end > 43)  # nodes 41 to 43 are needed
+        (41, 44)
     """
     asked = {(0, count): True}
 
