@@ -48,7 +48,9 @@ bindings: $(STAMP)
 # The vendors' packages under plugins/ with their toolchains: about 8 GB below .vendors/, and about
 # 15 minutes for the kits. Each environment can be made and tested alone: make vendor-tvm.
 VENDORS ?= tvm litert rknn
-PYTHON312 ?= python3.12
+# The first Python 3.12 that starts: on the path (pyenv's stand-in need not), or one of pyenv's.
+PYTHON312 ?= $(or $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null),\
+	$(lastword $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python)))
 HOST := .vendors/tvm/bin/python
 
 vendors: $(VENDORS:%=vendor-%)
@@ -62,6 +64,7 @@ vendors: $(VENDORS:%=vendor-%)
 
 # onnx2tf pins an older interpreter of LiteRT than its quantizer wants: the quantizer's is taken.
 .vendors/litert/.installed: plugins/seatrial-litert/pyproject.toml
+	@test -n "$(PYTHON312)" || { echo "onnx2tf needs Python 3.12: make $@ PYTHON312=/path/to/python"; exit 1; }
 	$(PYTHON312) -m venv .vendors/litert
 	.vendors/litert/bin/python -m pip install --quiet onnx2tf==2.6.9 pluggy
 	.vendors/litert/bin/python -m pip install --quiet litert-quantizer==0.11.0
