@@ -1,4 +1,4 @@
-"""What a user can cause: one line naming the file, the place, the reason and the next step."""
+"""Errors in one line: what a user can cause, with place, reason and next step, and any other."""
 
 from __future__ import annotations
 
@@ -25,3 +25,10 @@ class UserError(Exception):
         where = f"{self.subject}: {self.place}" if self.place else self.subject
         tail = f" ({self.advice})" if self.advice else ""
         return f"{where}: {self.reason}{tail}"
+
+
+def one_line(error: BaseException, most: int = 400) -> str:
+    """Type and message of an exception on one line of at most ``most`` characters."""
+    text = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return line if len(line) <= most else line[: most - 3] + "..."

@@ -17,7 +17,7 @@ from typing import Any
 
 from seatrial import hookspecs
 from seatrial.codec import CodecError, decode, encode, record
-from seatrial.errors import UserError
+from seatrial.errors import UserError, one_line
 from seatrial.results import CONTRACT, Description, FaultKind, LoadRequest
 
 from .files import JobFiles
@@ -58,13 +58,6 @@ class CallFault(Exception):
         self.reason = reason
         self.user_error = user_error
         super().__init__(reason)
-
-
-def one_line(error: BaseException) -> str:
-    """Type and message of an exception on one line of at most 400 characters."""
-    text = " ".join(str(error).split())
-    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return line if len(line) <= 400 else line[:397] + "..."
 
 
 def looks_like_memory(text: str) -> bool:

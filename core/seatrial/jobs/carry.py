@@ -20,6 +20,7 @@ MODULES = (
     "codec.py",
     "errors.py",
     "hookspecs.py",
+    "models.py",
     "results.py",
     "samples.py",
     "session.py",

@@ -22,6 +22,5 @@ class TestExample(BackendSuite):
         "shapes/dynamic-*": notimpl("map Conv"),
         "shapes/computed": notimpl("map Shape, Gather, Concat and Reshape"),
         "flow/*": never("the compiler of this template has no control flow"),
-        "form/function": notimpl("expand local functions before mapping"),
         **dict.fromkeys(WORKS),
     }

@@ -6,6 +6,7 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from seatrial.hookspecs import Job, Session, hookimpl
+from seatrial.models import RefusedError
 from seatrial.results import (
     Artifact,
     Availability,
@@ -13,10 +14,7 @@ from seatrial.results import (
     CompileReport,
     Depth,
     Description,
-    Finding,
     LoadRequest,
-    NodePlacement,
-    Placement,
     ProbeRequest,
     Target,
     TargetKind,
@@ -72,27 +70,14 @@ def seatrial_compile_check(request: CheckRequest, job: Job) -> CompileReport:
 
     job.progress("compiling", 0.1)
     try:
-        compiled = toolchain.compile_model(job.path(request.model), job.out)
-    except toolchain.InvalidModelError as error:
-        finding = Finding(reason=str(error), placement=Placement.NOWHERE)
-        return CompileReport(verdict=Verdict.UNSUPPORTED, depth=Depth.PARSE, findings=(finding,))
-    if compiled.refused:
-        return CompileReport(
-            verdict=Verdict.UNSUPPORTED,
-            depth=Depth.MAP,
-            findings=tuple(
-                Finding(node=n.label, op_type=n.op_type, reason=n.why, placement=Placement.NOWHERE)
-                for n in compiled.refused
-            ),
-        )
+        model, files = toolchain.compile_model(job.path(request.model), job.scratch, job.out)
+    except RefusedError as error:
+        return error.report()
     return CompileReport(
         verdict=Verdict.SUPPORTED,
         depth=Depth.ARTEFACT,
-        placements=tuple(
-            NodePlacement(node=n.label, op_type=n.op_type, on="cpu", placement=Placement.TARGET)
-            for n in compiled.nodes
-        ),
-        artifact=Artifact(format=FORMAT, entry=compiled.files[0], files=compiled.files),
+        placements=model.placed("cpu"),
+        artifact=Artifact(format=FORMAT, entry=files[0], files=files),
     )
 
 

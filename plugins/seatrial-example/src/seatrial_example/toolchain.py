@@ -1,6 +1,6 @@
 """Everything that touches the toolchain; here NumPy stands in for one.
 
-``compile_model`` is the compiler: it reads an ONNX model, says which nodes it refuses, and writes a
+``compile_model`` is the compiler: it takes an ONNX model, says which nodes it refuses, and writes a
 program. ``Program`` is the runtime. Replace the insides of both and keep what they give.
 """
 
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import numpy_helper
 
-from seatrial.results import LayerRun, Ran, TargetKind, node_label
+from seatrial.models import Model, RefusedError, read
+from seatrial.results import LayerRun, Ran, TargetKind
 
 #: Operators that the compiler takes, and what the runtime does for each. Attributes: none.
 OPERATORS: Mapping[str, Callable[..., Any]] = {
@@ -31,64 +30,35 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-class InvalidModelError(Exception):
-    """The front end does not take the file at all."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """One node of the model, under the label that all backends share; ``why`` it is refused."""
-
-    label: str
-    op_type: str
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """What the compiler said: all nodes, those it refuses, and the files it wrote."""
-
-    nodes: tuple[Node, ...]
-    refused: tuple[Node, ...]
-    files: tuple[str, ...] = ()
-
-
-def compile_model(path: Path, out: Path) -> Compiled:
-    """Compile a model file into ``out``.
+def compile_model(path: Path, scratch: Path, out: Path) -> tuple[Model, tuple[str, ...]]:
+    """Compile a model file into ``out``; the model as it was read, and the files.
 
     Raises:
-        InvalidModelError: the front end refuses the file as a whole.
+        RefusedError: the file as a whole, or nodes, each with its finding.
     """
-    try:
-        onnx.checker.check_model(path, full_check=True)
-        model = onnx.load(path)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidModelError(f"{type(error).__name__}: {reason}"[:300]) from None
-    opsets = {o.domain: o.version for o in model.opset_import}
-    newest = onnx.defs.onnx_opset_version()
-    if opsets.get("", 0) > newest:
-        raise InvalidModelError(f"opset {opsets['']}; the newest known is {newest}")
-    graph = model.graph
+    model = read(path, scratch)
+    graph = model.proto.graph
+    reasons = [(model.index(node.name), _why(node)) for node in graph.node]
+    if refused := [model.finding(index, why) for index, why in reasons if why]:
+        raise RefusedError(*refused)
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    nodes = tuple(
-        Node(node_label(n.name, n.op_type, k), n.op_type, _why(n)) for k, n in enumerate(graph.node)
-    )
-    refused = tuple(n for n in nodes if n.why)
-    if refused:
-        return Compiled(nodes, refused)
     program = {
-        "inputs": [i.name for i in graph.input if i.name not in constants],
+        "inputs": [i.name for i in model.inputs],
         "outputs": [o.name for o in graph.output],
         "constants": list(constants),
         "steps": [
-            {"label": made.label, "op": n.op_type, "inputs": list(n.input), "output": n.output[0]}
-            for made, n in zip(nodes, graph.node, strict=True)
+            {
+                "node": model.label(node.name),
+                "op": node.op_type,
+                "inputs": list(node.input),
+                "output": node.output[0],
+            }
+            for node in graph.node
         ],
     }
     (out / "program.json").write_text(json.dumps(program), "utf-8")
     np.savez(out / "constants.npz", **{str(k): v for k, v in enumerate(constants.values())})
-    return Compiled(nodes, (), ("program.json", "constants.npz"))
+    return model, ("program.json", "constants.npz")
 
 
 def _why(node: Any) -> str:
@@ -132,8 +102,13 @@ class Program:
     def ran(self) -> Ran:
         """Say where it really ran."""
         layers = tuple(
-            LayerRun(layer=s["label"], op_type=s["op"], nodes=(s["label"],), on="NumPy")
-            for s in self._program["steps"]
+            LayerRun(
+                layer=f"{k} {step['op']}",
+                op_type=step["op"],
+                nodes=(step["node"],) if step["node"] else (),
+                on="NumPy",
+            )
+            for k, step in enumerate(self._program["steps"])
         )
         return Ran(where=TargetKind.SIMULATOR, device=f"NumPy {np.__version__}", layers=layers)
 

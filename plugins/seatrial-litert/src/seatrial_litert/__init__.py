@@ -87,9 +87,12 @@ def seatrial_probe(request: ProbeRequest, job: Job) -> Availability:
 @hookimpl
 def seatrial_check_static(request: CheckRequest, job: Job) -> StaticReport:
     """Say what the converter's table knows of each node."""
-    from . import static
+    from seatrial import models
 
-    return static.claims(job.path(request.model))
+    from .static import judge
+    from .table import SOURCE
+
+    return models.claims(job.path(request.model), judge, source=SOURCE)
 
 
 @hookimpl

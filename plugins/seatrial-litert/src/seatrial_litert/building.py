@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.hookspecs import Job
+from seatrial.models import Model, RefusedError, read
 from seatrial.results import (
     Artifact,
     Build,
@@ -20,16 +21,13 @@ from seatrial.results import (
     Finding,
     LayoutRequest,
     LayoutResult,
-    NodePlacement,
-    Placement,
     TensorIO,
     Verdict,
 )
 
 from . import FORMAT
-from .converting import NHWC, Converted, RefusedError, convert, load
+from .converting import NHWC, Converted, convert, load
 from .flat import operators
-from .models import InvalidModelError, Model, read
 
 ENTRY = "model.tflite"
 FACTS = "model.json"
@@ -39,31 +37,21 @@ ON = "XNNPACK, or LiteRT's own kernels"
 def check(request: CheckRequest, job: Job) -> CompileReport:
     """Convert, and say what happened to each node."""
     try:
-        model = read(job.path(request.model), request.shapes, job.scratch)
-    except InvalidModelError as error:
-        return _refusal(Depth.PARSE, Finding(reason=str(error), placement=Placement.NOWHERE))
-    job.progress("converting", 0.2)
-    began = time.perf_counter()
-    try:
+        model = read(job.path(request.model), job.scratch, request.shapes)
+        job.progress("converting", 0.2)
+        began = time.perf_counter()
         made = convert(model, job.scratch)
     except RefusedError as error:
-        return _refusal(Depth.MAP, *error.findings)
+        return error.report()
     seconds = time.perf_counter() - began
     return CompileReport(
         verdict=Verdict.SUPPORTED,
         depth=Depth.ARTEFACT,
-        placements=tuple(
-            NodePlacement(node=label, op_type=kind, on=ON, placement=Placement.TARGET)
-            for label, kind in zip(model.labels, model.types, strict=True)
-        ),
+        placements=model.placed(ON),
         findings=tuple(_emulated(made.path)) if request.precision == "int8" else (),
         artifact=save(made.path, made.records, model, job.out),
         notes=(f"converted in {seconds:.2f} s",),
     )
-
-
-def _refusal(depth: Depth, *findings: Finding) -> CompileReport:
-    return CompileReport(verdict=Verdict.UNSUPPORTED, depth=depth, findings=findings)
 
 
 def _emulated(path: Path) -> list[Finding]:
@@ -187,9 +175,9 @@ def converted(request: Any, job: Job, *, keep: Sequence[str] = ()) -> tuple[Mode
         ValueError: an invalid model, or one that is refused.
     """
     try:
-        model = read(job.path(request.model), request.shapes, job.scratch)
+        model = read(job.path(request.model), job.scratch, request.shapes)
         return model, convert(model, job.scratch, keep=keep)
-    except (InvalidModelError, RefusedError) as error:
+    except RefusedError as error:
         raise ValueError(str(error)) from None
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seatrial.results import Finding, Placement
-
-from .models import Model, short
+from seatrial.errors import one_line
+from seatrial.models import Model, RefusedError
+from seatrial.results import Finding
 
 #: What is converted to channels last by the converter's own rule.
 IMAGE_RANK = 4
@@ -24,14 +24,6 @@ _NO_KERNEL = (
     "lacks data",
 )
 _NUMBER = re.compile(r"Node number (\d+) \(")
-
-
-class RefusedError(Exception):
-    """Converter or interpreter do not take the model; ``findings`` say which nodes and why."""
-
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        self.findings = tuple(findings)
-        super().__init__(findings[0].reason)
 
 
 @dataclass(frozen=True)
@@ -69,17 +61,17 @@ def convert(model: Model, scratch: Path, *, keep: Sequence[str] = ()) -> Convert
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
         error = _onnx2tf(model.path, out, sorted(kept))
     if error is not None:
-        raise RefusedError(list(_from_error(model, out, error, said.getvalue())))
+        raise RefusedError(*_from_error(model, out, error, said.getvalue()))
     if custom := list(_custom(model, out)):
-        raise RefusedError(custom)
+        raise RefusedError(*custom)
     path = out / f"{model.path.stem}_float32.tflite"
     records = json.loads(_report(out, "tensor_correspondence") or "{}").get("records", [])
     try:
         _try(load(path))
     except (RuntimeError, ValueError) as refusal:
         index = _node_at(model, str(refusal), records)
-        reason = f"the interpreter refuses what was converted: {short(refusal)}"
-        raise RefusedError([_finding(model, index, reason)]) from None
+        reason = f"the interpreter refuses what was converted: {one_line(refusal)}"
+        raise RefusedError(model.finding(index, reason)) from None
     return Converted(path, tuple(records))
 
 
@@ -158,7 +150,7 @@ def _custom(model: Model, out: Path) -> Iterator[Finding]:
         for row in report.get(kind, ()):
             what = "no conversion" if kind.startswith("un") else "no kernel: left a custom operator"
             reason = f"{row['onnx_op']}: {what}"
-            yield _finding(model, model.index(row["node_name"]), reason)
+            yield model.finding(model.index(row["node_name"]), reason)
 
 
 def _from_error(model: Model, out: Path, error: BaseException, log: str) -> Iterator[Finding]:
@@ -166,21 +158,9 @@ def _from_error(model: Model, out: Path, error: BaseException, log: str) -> Iter
     named = list(_custom(model, out))
     yield from named
     tail = " ".join(log.split())[-200:]
-    text = short(error) if str(error).strip("0123456789 ") else f"the converter gave up: {tail}"
+    text = one_line(error) if str(error).strip("0123456789 ") else f"the converter gave up: {tail}"
     index = model.index(text) if model.index(text) is not None else model.index(log)
     if index is None and len(model.labels) == 1:
         index = 0
     if not named or (index is not None and model.labels[index] not in {f.node for f in named}):
-        yield _finding(model, index, text)
-
-
-def _finding(model: Model, index: int | None, reason: str) -> Finding:
-    if index is None:
-        return Finding(reason=reason, placement=Placement.NOWHERE)
-    return Finding(
-        node=model.labels[index],
-        op_type=model.types[index],
-        domain=model.domains[index],
-        reason=reason,
-        placement=Placement.NOWHERE,
-    )
+        yield model.finding(index, text)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seatrial.hookspecs import Job
+from seatrial.models import Model, RefusedError, read
 from seatrial.results import (
     Artifact,
     Build,
@@ -27,7 +28,6 @@ from seatrial.samples import Samples
 
 from . import FORMAT
 from .log import Layer, layers, without_lowering
-from .models import InvalidModelError, Model, read
 from .toolkit import PARTS, Toolkit, ToolkitError
 
 ENTRY = "model.rknn"
@@ -36,14 +36,6 @@ SOURCE = "model.onnx"
 #: Layers that move data and compute nothing: of the compiler's own, they are no fallback.
 MOVES = ("Reshape", "Transpose", "exDataConvert", "exNorm")
 SIMULATOR = "the files beside model.rknn are for the simulator, which runs no .rknn"
-
-
-class RefusedError(Exception):
-    """The compiler does not take the model; ``findings`` say which nodes and why."""
-
-    def __init__(self, findings: tuple[Finding, ...]) -> None:
-        self.findings = findings
-        super().__init__(findings[0].reason)
 
 
 @dataclass(frozen=True)
@@ -73,11 +65,8 @@ def check(request: CheckRequest, job: Job) -> CompileReport:
     """Compile, and say what happened to each node."""
     try:
         made = compiled(request, job)
-    except InvalidModelError as error:
-        finding = Finding(reason=str(error), placement=Placement.NOWHERE)
-        return CompileReport(verdict=Verdict.UNSUPPORTED, depth=Depth.PARSE, findings=(finding,))
     except RefusedError as error:
-        return CompileReport(verdict=Verdict.UNSUPPORTED, depth=Depth.MAP, findings=error.findings)
+        return error.report()
     return CompileReport(
         verdict=Verdict.PARTIAL if _falls_back(made) else Verdict.SUPPORTED,
         depth=Depth.ARTEFACT,
@@ -92,10 +81,10 @@ def compiled(request: Any, job: Job, calibration: Samples | None = None) -> Comp
     """Read, compile, and read the log.
 
     Raises:
-        InvalidModelError: no valid model.
-        RefusedError: by the compiler, or nodes were left without anything that computes them.
+        RefusedError: no valid model, refused by the compiler, or nodes were left without anything
+            that computes them.
     """
-    model = read(job.path(request.model), request.shapes, job.scratch)
+    model = read(job.path(request.model), job.scratch, request.shapes)
     job.progress("compiling", 0.2)
     try:
         kit = Toolkit(request.target, job.scratch)
@@ -110,11 +99,11 @@ def compiled(request: Any, job: Job, calibration: Samples | None = None) -> Comp
             kit.build_quantised(job.scratch)
         kit.export(job.out / ENTRY)
     except ToolkitError as error:
-        raise RefusedError((_of_error(model, error),)) from None
+        raise RefusedError(_of_error(model, error)) from None
     said = kit.said
     kit.close()
     if left := tuple(_not_lowered(model, said)):
-        raise RefusedError(left)
+        raise RefusedError(*left)
     table = layers(said)
     sources = (SOURCE,) if calibration is None else PARTS
     for name in sources:
@@ -159,7 +148,7 @@ def _of_error(model: Model, error: ToolkitError) -> Finding:
     index = model.index(str(error))
     if index is None and len(model.labels) == 1:
         index = 0
-    return _finding(model, index, str(error), Placement.NOWHERE)
+    return model.finding(index, str(error), Placement.NOWHERE)
 
 
 def _not_lowered(model: Model, said: str) -> Iterator[Finding]:
@@ -167,8 +156,8 @@ def _not_lowered(model: Model, said: str) -> Iterator[Finding]:
         index = model.layer(name)
         where = "" if index is not None else f" ({name}, which the compiler made)"
         reason = f"no lowering found for {kind}{where}: nothing on the chip computes it"
-        yield _finding(
-            model, index, reason, Placement.NOWHERE, advice="replace it, or register a custom op"
+        yield model.finding(
+            index, reason, Placement.NOWHERE, advice="replace it, or register a custom op"
         )
 
 
@@ -183,27 +172,12 @@ def _on_cpu(model: Model, table: tuple[Layer, ...]) -> Iterator[Finding]:
         moves = index is None and layer.op in MOVES
         placement = Placement.UNKNOWN if moves else Placement.FALLBACK
         severity = "info" if moves else "warning"
-        yield _finding(model, index, reason, placement, on=layer.on, severity=severity)
+        yield model.finding(index, reason, placement, on=layer.on, severity=severity)
 
 
 def _falls_back(made: Compiled) -> bool:
     """Whether anything of the model itself runs beside the NPU."""
     return any(f.severity != "info" for f in made.findings)
-
-
-def _finding(
-    model: Model, index: int | None, reason: str, placement: Placement, **more: str
-) -> Finding:
-    if index is None:
-        return Finding(reason=reason, placement=placement, **more)
-    return Finding(
-        node=model.labels[index],
-        op_type=model.types[index],
-        domain=model.domains[index],
-        reason=reason,
-        placement=placement,
-        **more,
-    )
 
 
 def _placements(made: Compiled) -> Iterator[NodePlacement]:
@@ -252,5 +226,5 @@ def build_int8(request: Int8Request, job: Job) -> Int8Build:
 def _built(request: Any, job: Job, samples: Samples | None = None) -> Compiled:
     try:
         return compiled(request, job, samples)
-    except (InvalidModelError, RefusedError) as error:
+    except RefusedError as error:
         raise ValueError(str(error)) from None

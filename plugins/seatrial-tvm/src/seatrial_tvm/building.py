@@ -14,6 +14,7 @@ from tvm.support import cc
 from tvm.target import codegen
 
 from seatrial.hookspecs import Job
+from seatrial.models import Model, RefusedError
 from seatrial.results import (
     Artifact,
     Availability,
@@ -25,15 +26,12 @@ from seatrial.results import (
     Finding,
     Int8Build,
     Int8Request,
-    NodePlacement,
-    Placement,
     Verdict,
 )
 
 from . import FORMAT, INSTALL, version
-from .importing import RefusedError, Shapes, blame_compiler, from_model, imported
+from .importing import Shapes, blame_compiler, from_model, imported, prepared
 from .kernels import Kernel, instruction_set, kernels
-from .models import InvalidModelError, Model, read
 
 ENTRY = "model.so"
 FACTS = "model.json"
@@ -148,36 +146,25 @@ def _alone(proto: Any, target: Any) -> None:
 
 def _feeds(model: Model) -> list[str]:
     """Names of the model's inputs in the order of the function's parameters."""
-    constants = {t.name for t in model.proto.graph.initializer}
-    return [i.name for i in model.proto.graph.input if i.name not in constants]
+    return [i.name for i in model.inputs]
 
 
 def check(request: CheckRequest, job: Job, cpu: str) -> CompileReport:
     """Compile, and say what happened to each node."""
     try:
-        model = read(job.path(request.model))
-    except InvalidModelError as error:
-        return _refusal(Depth.PARSE, Finding(reason=str(error), placement=Placement.NOWHERE))
-    try:
+        model = prepared(job.path(request.model), job.scratch)
         made = compiled(model, request.shapes, cpu, job)
     except RefusedError as error:
-        return _refusal(Depth.MAP, *error.findings)
+        return error.report()
     on = f"llvm -mcpu={cpu or codegen.llvm_get_system_cpu()}"
     return CompileReport(
         verdict=Verdict.SUPPORTED,
         depth=Depth.ARTEFACT,
-        placements=tuple(
-            NodePlacement(node=label, op_type=name, on=on, placement=Placement.TARGET)
-            for label, name in zip(model.labels, model.names, strict=True)
-        ),
+        placements=model.placed(on),
         findings=tuple(_emulation(made)) if request.precision == "int8" else (),
         artifact=made.artifact,
         notes=made.notes,
     )
-
-
-def _refusal(depth: Depth, *findings: Finding) -> CompileReport:
-    return CompileReport(verdict=Verdict.UNSUPPORTED, depth=depth, findings=findings)
 
 
 def _emulation(made: Compiled) -> list[Finding]:
@@ -199,7 +186,7 @@ def build(request: BuildRequest, job: Job, cpu: str) -> Build:
     Raises:
         ValueError: the model is invalid, or TVM refuses it.
     """
-    made = _built(request, job, cpu)
+    _, made = _built(request, job, cpu)
     return Build(artifact=made.artifact, precision=made.precision, notes=made.notes)
 
 
@@ -211,13 +198,12 @@ def build_int8(request: Int8Request, job: Job, cpu: str) -> Int8Build:
     """
     if request.form != "qdq":
         raise ValueError(f"form {request.form!r}: TVM calibrates nothing, it takes qdq")
-    made = _built(request, job, cpu)
+    model, made = _built(request, job, cpu)
     pairs = ("QuantizeLinear", "DequantizeLinear")
-    model = read(job.path(request.model))
     weighted = [k for k in made.kernels if k.weighted]
     emulated = _emulation(made)
     # Kernels carry no names of nodes: they are told apart only when all are of one kind.
-    nodes = [x for x, t in zip(model.labels, model.names, strict=True) if t not in pairs]
+    nodes = [x for x, t in zip(model.labels, model.types, strict=True) if t not in pairs]
     whole = not emulated and bool(weighted)
     return Int8Build(
         artifact=made.artifact,
@@ -228,8 +214,9 @@ def build_int8(request: Int8Request, job: Job, cpu: str) -> Int8Build:
     )
 
 
-def _built(request: BuildRequest | Int8Request, job: Job, cpu: str) -> Compiled:
+def _built(request: BuildRequest | Int8Request, job: Job, cpu: str) -> tuple[Model, Compiled]:
     try:
-        return compiled(read(job.path(request.model)), request.shapes, cpu, job)
-    except (InvalidModelError, RefusedError) as error:
+        model = prepared(job.path(request.model), job.scratch)
+        return model, compiled(model, request.shapes, cpu, job)
+    except RefusedError as error:
         raise ValueError(str(error)) from None

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import onnx
 from onnx import numpy_helper
 from tvm.relax.frontend.onnx import from_onnx
 
-from seatrial.results import Finding, Placement
+from seatrial.errors import one_line
+from seatrial.models import Model, RefusedError, read
+from seatrial.results import Finding
 
-from .models import Model, foreign, short
+from .static import foreign
 
 #: The importer's function that has a variable ``node``: the one it is working on.
 _FRAMES = ("_construct_nodes",)
@@ -23,12 +26,18 @@ _MISSING = re.compile(r"not supported for frontend ONNX: (.+)")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-class RefusedError(Exception):
-    """TVM does not take the model; ``findings`` say which nodes and why."""
+def prepared(path: Path, scratch: Path) -> Model:
+    """A model whose free sizes all have names: the importer takes the nameless for one size.
 
-    def __init__(self, findings: tuple[Finding, ...]) -> None:
-        self.findings = findings
-        super().__init__(findings[0].reason)
+    Raises:
+        InvalidModelError: the checker refuses it; TVM's importer would only warn.
+    """
+    model = read(path, scratch)
+    for tensor in model.proto.graph.input:
+        for k, dim in enumerate(tensor.type.tensor_type.shape.dim):
+            if not dim.HasField("dim_value") and not dim.dim_param:
+                dim.dim_param = f"size_{tensor.name}_{k}"
+    return model
 
 
 def imported(model: Model, shapes: Shapes) -> Any:
@@ -42,15 +51,15 @@ def imported(model: Model, shapes: Shapes) -> Any:
         RefusedError: naming every node that no converter takes, or the first that one fails on.
     """
     if strange := tuple(_strange(model)):
-        raise RefusedError(strange)
+        raise RefusedError(*strange)
     try:
         return from_model(model.proto, shapes)
     except Exception as error:  # noqa: BLE001 - the importer ends in errors of every kind
         if missing := tuple(_missing(model, error)):
-            raise RefusedError(missing) from None
-        index = _node_of(error, model)
-        findings = _blamed(model, from_model, first=(index, short(error)))
-        raise RefusedError(findings) from None
+            raise RefusedError(*missing) from None
+        at = _node_of(error, model)
+        findings = _blamed(model, from_model, first=(at, one_line(error)))
+        raise RefusedError(*findings) from None
 
 
 def blame_compiler(model: Model, error: Exception, attempt: Callable[[Any], None]) -> RefusedError:
@@ -61,8 +70,8 @@ def blame_compiler(model: Model, error: Exception, attempt: Callable[[Any], None
         error: the compiler's.
         attempt: imports and compiles a model, or raises.
     """
-    findings = _blamed(model, lambda proto, _: attempt(proto), first=(None, short(error)))
-    return RefusedError(findings)
+    findings = _blamed(model, lambda proto, _: attempt(proto), first=(None, one_line(error)))
+    return RefusedError(*findings)
 
 
 def from_model(proto: Any, shapes: Shapes) -> Any:
@@ -74,31 +83,19 @@ def from_model(proto: Any, shapes: Shapes) -> Any:
 
 def _strange(model: Model) -> Iterator[Finding]:
     """Nodes of other domains: the importer would take them for ONNX operators of that name."""
-    for k, node in enumerate(model.proto.graph.node):
+    for node in model.proto.graph.node:
         if foreign(node):
-            yield _finding(model, k, f"no converter for {node.domain}.{node.op_type}")
+            reason = f"no converter for {node.domain}.{node.op_type}"
+            yield model.finding(model.index(node.name), reason)
 
 
 def _missing(model: Model, error: Exception) -> Iterator[Finding]:
     """Every node of the operators that an error lists as having no converter."""
     match = _MISSING.search(str(error))
     kinds = {name.strip() for name in match[1].split(",")} if match else set()
-    for k, node in enumerate(model.proto.graph.node):
+    for node in model.proto.graph.node:
         if node.op_type in kinds:
-            yield _finding(model, k, f"no converter for {node.op_type}")
-
-
-def _finding(model: Model, index: int | None, reason: str) -> Finding:
-    if index is None:
-        return Finding(reason=reason, placement=Placement.NOWHERE)
-    node = model.proto.graph.node[index]
-    return Finding(
-        node=model.label(index),
-        op_type=node.op_type,
-        domain=node.domain,
-        reason=reason,
-        placement=Placement.NOWHERE,
-    )
+            yield model.finding(model.index(node.name), f"no converter for {node.op_type}")
 
 
 def _node_of(error: BaseException, model: Model) -> int | None:
@@ -127,15 +124,16 @@ def _blamed(
                 attempt(single, {})
                 seen[key] = ""
             except Exception as error:  # noqa: BLE001 - as above
-                seen[key] = short(error)
+                seen[key] = one_line(error)
         if seen[key]:
             found[k] = seen[key]
-    index, reason = first
-    if index is not None:
-        found.setdefault(index, reason)
+    at, reason = first
+    if at is not None:
+        found.setdefault(at, reason)
     elif not found:
-        return (_finding(model, None, reason),)
-    return tuple(_finding(model, k, found[k]) for k in sorted(found))
+        return (model.finding(None, reason),)
+    nodes = model.proto.graph.node
+    return tuple(model.finding(model.index(nodes[k].name), found[k]) for k in sorted(found))
 
 
 def _singles(model: Model) -> Iterator[tuple[int, Any]]:
