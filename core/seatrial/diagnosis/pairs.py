@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seatrial.quantize import ops
-from seatrial.quantize.graph import Graph, attribute
+from seatrial.quantize.graph import Graph, attribute, subgraphs
 
 from .parameters import DEQUANTIZE, QUANTIZE, Weights, kind_of, parameters, scalar
 
@@ -154,6 +154,8 @@ def _place(
         one.node, one.kind = node.name, kind_of(node, graph, producers)
         data = [n for n in node.input if n and graph.constant_info(n) is None]
         ends = node.op_type in OWN_LAYER or one.kind == "LayerNorm" or len(set(data)) != 1
+        # What a body captures is no input: nothing before it can be told to be its only source.
+        ends = ends or any(True for _ in subgraphs(node))
         if ends or data[0] in quantised:
             break
         before = producers.get(data[0])

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from seatrial.calibration.order import needed
+from seatrial.calibration.order import needed, reads
 from seatrial.quantize.graph import Graph
 from seatrial.reference import ReferenceSession, open_model
 
@@ -138,7 +138,7 @@ class Switched:
         del model.graph.node[:]
         model.graph.node.extend(needed(nodes, [*outputs, *self.taps]))
         del model.graph.value_info[:]
-        used = {n for node in model.graph.node for n in node.input}
+        used = {n for node in model.graph.node for n in reads(node)}
         used |= set(self.flags.values())
         kept = [t for t in model.graph.initializer if t.name in used]
         del model.graph.initializer[:]

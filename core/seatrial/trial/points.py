@@ -171,28 +171,45 @@ class Field:
         own = chosen.contestants.get(state.id)
         if own is None or own.timing is None:
             return None
-        beaten: list[str] = []
-        unclear: list[str] = []
-        for one in self.floats.get(state.id, ()):
-            found = of(own, one)
-            if found is None or found.ci95 is None:
-                continue
-            said = f"{one.piece.stated} ({found.value:.2f}x its speed, 95 % [{found.ci95[0]:.2f}, "
-            said += f"{found.ci95[1]:.2f}])"
-            if found.distinguishable and found.value > 1:
-                continue
-            (beaten if found.distinguishable else unclear).append(said)
-        if beaten:
-            text = f"INT8 does not pay here: it is slower than {' and '.join(beaten)}"
-            return rows.statement(state.id, text, pays=False)
-        if unclear:
-            text = f"INT8 does not pay here: it is no faster than {' and '.join(unclear)}"
-            return rows.statement(state.id, text, pays=False)
-        gain = next((c for c in self.floats.get(state.id, ()) if c.name == "fp32"), None)
-        found = of(own, gain)
-        if found is None:
-            return None
-        return rows.statement(state.id, f"INT8 pays here: {found.value:.2f}x FP32", pays=True)
+        told = [(one.piece.stated, of(own, one)) for one in self.floats.get(state.id, ())]
+        return statement(state.id, [(name, found) for name, found in told if found is not None])
+
+
+def statement(target: str, over: Sequence[tuple[str, Ratio]]) -> rows.Row | None:
+    """Whether INT8 pays on a target: only if it is faster than every float form by the interval.
+
+    Args:
+        target: its id.
+        over: name of each float form, FP32 first, and how many times faster INT8 is; none: no row.
+    """
+    if not over:
+        return None
+    slower = [_said(*one) for one in over if one[1].distinguishable and one[1].value < 1]
+    if slower:
+        text = f"INT8 does not pay here: it is slower than {' and '.join(slower)}"
+        return rows.statement(target, text, pays=False)
+    open_ = [_said(*one) for one in over if one[1].ci95 and not one[1].distinguishable]
+    if open_:
+        text = f"INT8 does not pay here: it is no faster than {' and '.join(open_)}"
+        return rows.statement(target, text, pays=False)
+    few = [f"{name} ({found.value:.2f}x its speed)" for name, found in over if not found.ci95]
+    if few:
+        text = f"too few rounds tell whether INT8 is faster than {' and '.join(few)}"
+        return rows.statement(target, text)
+    text = f"INT8 pays here: {' and '.join(_times(*one) for one in over)}"
+    return rows.statement(target, text, pays=True)
+
+
+def _said(name: str, found: Ratio) -> str:
+    return f"{name} ({found.value:.2f}x its speed{_ends(found)})"
+
+
+def _times(name: str, found: Ratio) -> str:
+    return f"{found.value:.2f}x {name}{_ends(found)}"
+
+
+def _ends(found: Ratio) -> str:
+    return f", 95 % [{found.ci95[0]:.2f}, {found.ci95[1]:.2f}]" if found.ci95 else ""
 
 
 def of(one: timing.Contestant, other: timing.Contestant | None) -> Ratio | None:

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from seatrial.diagnosis import match, pairs
 from seatrial.diagnosis.child import diagnose
@@ -41,6 +41,43 @@ def test_switches_lead_from_the_float_model_to_the_quantised_one(tmp_path, net):
     assert np.abs(off - expected).max() <= 1e-4 * np.abs(expected).max()
     assert np.abs(literal - expected).max() > 10 * np.abs(off - expected).max()
     assert np.abs(on - literal).max() < 0.2 * np.abs(literal - expected).max()
+
+
+def conditional_net(seed):
+    """The convolutions, with a body that captures a tensor, a weight and a factor of the graph."""
+    net = plants.conv_net(seed)
+    graph = net.model.graph
+    constants = {"half": np.float32(0.5), "yes": np.bool_(True)}
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()
+    )
+    bodies = {
+        "then_branch": [
+            helper.make_node("Mul", ["c1", "half"], ["halved"]),
+            helper.make_node("Relu", ["halved"], ["then"]),
+        ],
+        "else_branch": [helper.make_node("Conv", ["r0", "w1"], ["else"], pads=[1] * 4)],
+    }
+    branches = {
+        name: helper.make_graph(nodes, name, [], [onnx.ValueInfoProto(name=nodes[-1].output[0])])
+        for name, nodes in bodies.items()
+    }
+    (place,) = [k for k, n in enumerate(graph.node) if n.name == "relu1"]
+    graph.node[place].CopyFrom(helper.make_node("If", ["yes"], ["r1"], "either", **branches))
+    del graph.value_info[:]
+    return net
+
+
+def test_what_bodies_capture_is_there_in_every_session(tmp_path, monkeypatch):
+    monkeypatch.setitem(plants.NETS, "if", conditional_net)
+    made = sound(tmp_path, "if")
+    request = DiagnoseRequest(
+        candidate=made.candidate, samples=made.samples, model=made.model, evaluations=24
+    )
+    result = diagnose(request, made.job)
+    assert result.loss < 0.1 and result.weights is not None
+    assert {"conv0", "conv2", "conv3"} <= {layer.node for layer in result.layers}
+    assert all(layer.sqnr_db is None or layer.sqnr_db > 15 for layer in result.layers)
 
 
 def without_relu(made):

@@ -104,7 +104,8 @@ def the_views_show_worst_layers_and_prices(recovered):
     terminal.show(recovered, stream)
     shown = stream.getvalue()
     assert "Diagnosis" in shown and "Mixed precision" in shown and "full INT8" in shown
-    assert "INT8 pays here" in shown or "INT8 does not pay here" in shown
+    said = ("INT8 pays here", "INT8 does not pay here", "too few rounds tell whether INT8")
+    assert any(text in shown for text in said)
     from seatrial.report import markdown
 
     assert "### Diagnosis" in markdown.render(recovered.data)
