@@ -76,7 +76,8 @@ class ModelFacts:
         external_files: relative to the model.
         control_flow: labels of nodes that hold graphs.
         has_qdq: holds quantised operators already.
-        quantizable: count per operator of :data:`QUANTIZABLE` with constant weights.
+        quantizable: count per operator of :data:`QUANTIZABLE` with constant weights; those in the
+            bodies of If, Loop and Scan are left out, for no quantizer here reaches them.
         metadata: the file's own key-value pairs, cleaned and cut.
         nonfinite_weights: initializers with a NaN, or with an infinity in a weight.
         constant_weights: float initializers of more than one element that are zero throughout.

@@ -59,7 +59,7 @@ def survey(model: Model, found: Screened, weights: Weights, **identity: Any) -> 
         parameters=sum(elements(t) for t, _ in constants),
         control_flow=tuple(p.node.label for p in found.placed if p.node.graphs),
         has_qdq=any(n.op_type in _QUANTIZED for n in nodes),
-        quantizable=dict(Counter(n.op_type for n in own if n.constant_weights)),
+        quantizable=dict(Counter(n.op_type for n in own if n.constant_weights and not n.scope)),
         metadata={clean(k): clean(v, 256) for k, v in model.metadata[: limits.MAX_LISTED]},
         nonfinite_weights=tuple(bad),
         constant_weights=tuple(weights.zero),

@@ -32,7 +32,10 @@ def advise(facts: ModelFacts) -> Advice:
         text = "decision trees compare and look up: there is no arithmetic to do in INT8"
         return Advice(False, "tree-ensemble", f"{text}, and the model stays the same size")
     if not facts.quantizable:
-        text = f"no convolution or matrix product with constant weights ({_ops(facts.op_types)})"
+        inner = sum(n.constant_weights for n in facts.nodes if n.scope and not n.function)
+        where = f" outside the bodies of control flow, which hold {inner}" if inner else ""
+        text = f"no convolution or matrix product with constant weights{where}"
+        text += f" ({_ops(facts.op_types)})"
         return Advice(False, "nothing-to-quantize", f"{text}: size and speed stay as they are")
     floats = {t.dtype for t in facts.inputs} & {"float16", "bfloat16", "float64"}
     if floats and not any(t.dtype == "float32" for t in facts.inputs):

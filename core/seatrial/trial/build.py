@@ -128,8 +128,14 @@ def build_float(
         precision=precision,
         stated=result.precision,
         build_s=outcome.seconds,
+        form=_form(state),
         notes=_noted(outcome, result.notes),
     )
+
+
+def _form(state: TargetState) -> str:
+    """How what ships on a target is built."""
+    return "dynamic" if state.facts.get("free") else "static"
 
 
 def _noted(outcome: Outcome[Any], notes: tuple[str, ...]) -> tuple[str, ...]:
@@ -236,6 +242,7 @@ def _int8(
         precision="int8",
         stated="INT8",
         build_s=outcome.seconds,
+        form=_form(state),
         source=source,
         portable=model if form == "qdq" else None,
         method=result.method,

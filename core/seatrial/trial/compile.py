@@ -65,6 +65,43 @@ def check_float(
     state.facts["columns"]["fp32"] = column
 
 
+def free_shapes(trial: Trial, state: TargetState, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Ask again with the model's own free shapes, where the static form alone is refused.
+
+    Shapes that follow from samples are a convenience for compilers; a model whose control flow
+    changes ranks can be one that only free shapes let through. What is built is then what ships.
+
+    Args:
+        trial: the command at work.
+        state: the target, after :func:`check_float`; its facts are replaced if this is taken.
+        shapes: the static shapes that were asked for, which nobody typed.
+
+    Returns:
+        Whether the target is to be built with free shapes.
+    """
+    column = state.facts["columns"]["fp32"]
+    if column is None or column["verdict"] != r.Verdict.UNSUPPORTED.value or not shapes:
+        return False
+    if state.target is None or state.target.rules.static_shapes:
+        return False
+    if all(isinstance(d, int) for t in trial.model.facts.inputs for d in t.shape):
+        return False
+    before = dict(state.facts)
+    check_float(trial, state, shapes={})
+    again = state.facts["columns"]["fp32"]
+    if again is None or again["verdict"] not in ("supported", "partial"):
+        state.facts.update(before)
+        return False
+    errors = [f for _, f in before["findings"] if f.severity == "error"]
+    told = ", ".join(f"{name} {'x'.join(map(str, dims))}" for name, dims in shapes.items())
+    reason = f"with the static shapes of the samples ({told}) the compiler refuses it"
+    reason += f": {errors[0].reason}" if errors else ""
+    reason += "; it is built, judged and timed with free shapes"
+    state.facts["findings"].append(("fp32", r.Finding(reason=reason, severity="warning")))
+    state.facts["free"] = True
+    return True
+
+
 def check_int8(
     trial: Trial,
     state: TargetState,

@@ -11,7 +11,7 @@ from seatrial.benchmark.ranking import ratio
 from seatrial.report import rows, speed_rows
 from seatrial.trial import build
 from seatrial.trial.context import total_memory_mb
-from seatrial.trial.timing import Contestant, Rounds
+from seatrial.trial.timing import FREE, Contestant, Rounds
 
 if TYPE_CHECKING:
     from seatrial.trial.build import Piece
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 #: Pieces whose free form is built, and that are run with several calls in flight.
 FLOAT, INT8 = "fp32", "int8"
-#: What the name of a free form ends in.
-FREE = "-dynamic"
 #: Streams when nobody says how many: one per CPU, up to this many.
 MOST_STREAMS = 8
 #: Share of the machine's memory that all loaded artefacts together may be thought to take.
@@ -63,6 +61,8 @@ def _why_not(trial: Trial, one: Contestant) -> str:
         return "the model's own shapes are fixed: there is no free form of it"
     if one.state.target is not None and one.state.target.rules.static_shapes:
         return "this target takes static shapes only"
+    if one.state.facts.get("free"):
+        return "it ships with free shapes: the compiler refuses the static form"
     if one.name == INT8 and one.piece.portable is None:
         return "the target calibrated this artefact itself: its free form is not built again"
     return ""
@@ -86,7 +86,7 @@ def streams(trial: Trial, entered: Sequence[Contestant], wanted: int | None) -> 
     found = []
     cores = len(os.sched_getaffinity(0))
     for one in entered:
-        if one.name not in (FLOAT, INT8) or one.piece.form != "static":
+        if one.name not in (FLOAT, INT8):
             continue
         table = trial.config.target(one.state.id)
         count = wanted or (table.streams if table else None) or min(cores, MOST_STREAMS)

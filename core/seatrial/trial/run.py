@@ -120,6 +120,10 @@ def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> N
             shapes = shapes_of.static(trial, state, found, options.shapes)
             state.facts["shapes"] = shapes
             compile_stage.check_float(trial, state, shapes=shapes)
+            table = trial.config.target(state.id)
+            typed = options.shapes or (table is not None and table.shapes)
+            if not typed and compile_stage.free_shapes(trial, state, shapes):
+                state.facts["shapes"] = {}
             compile_stage.finish(state)
     with trial.stage("INT8", 5, STAGES):
         _int8(trial, found)

@@ -73,7 +73,7 @@ def enter_rows(state: TargetState, rounds: Rounds) -> None:
     if told is None or told["faster"]:
         return
     for row in state.facts["benchmark"]:
-        plain = row["streams"] == 1 and row["form"] == "static"
+        plain = row["streams"] == 1 and (row["form"] == "static" or bool(state.facts.get("free")))
         if row["precision"] == "INT8" and plain and row["speedup"] is not None:
             row["speedup"]["cause"] = "; ".join(cause["text"] for cause in told["causes"])
 

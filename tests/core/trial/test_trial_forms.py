@@ -8,6 +8,7 @@ import types
 import pytest
 
 from seatrial import results as r
+from seatrial.trial import compile as compile_stage
 from seatrial.trial import forms, frames, pace
 from seatrial.trial.build import Piece
 from seatrial.trial.candidates import Candidate, Made
@@ -78,14 +79,53 @@ def test_what_memory_does_not_allow_is_left_out(monkeypatch):
     assert forms.affordable(big[:1], big[1:]) == big[1:3]
 
 
-def test_only_one_call_of_the_static_form_may_be_judged():
+def test_only_one_call_of_what_was_built_to_ship_may_be_judged():
     assert contestant().ships
     one = contestant()
     one.streams = 2
     assert not one.ships
+    assert not contestant("fp32" + forms.FREE).ships
+
+
+#: Shapes, as samples have them, and as the model has them.
+STATIC, FREE = {"x": (1, 8)}, {}
+
+
+@pytest.mark.parametrize(
+    ("refused", "rules", "dims", "taken"),
+    [
+        ((STATIC,), {}, ("N", 8), True),
+        ((STATIC, FREE), {}, ("N", 8), False),
+        ((), {}, ("N", 8), False),
+        ((STATIC,), {"static_shapes": True}, ("N", 8), False),
+        ((STATIC,), {}, (1, 8), False),
+    ],
+)
+def test_free_shapes_are_taken_where_only_the_static_form_is_refused(
+    monkeypatch, refused, rules, dims, taken
+):
+    def check_float(trial, state, *, shapes):
+        verdict = "unsupported" if shapes in refused else "supported"
+        said = r.Finding(reason=f"no, with {len(shapes)} shapes", severity="error")
+        state.facts["columns"] = {"fp32": {"verdict": verdict}, "int8": None}
+        state.facts["findings"] = [("fp32", said)] if shapes in refused else []
+
+    monkeypatch.setattr(compile_stage, "check_float", check_float)
+    target = r.Target(id="x", title="", device="d", rules=r.InputRules(**rules))
+    state = types.SimpleNamespace(id="t:x", target=target, facts={})
+    check_float(trial(dims), state, shapes=STATIC)
+    before = dict(state.facts)
+    assert compile_stage.free_shapes(trial(dims), state, STATIC) is taken
+    if not taken:
+        assert state.facts == before
+        return
+    ((_, finding),) = state.facts["findings"]
+    assert finding.severity == "warning" and "no, with 1 shapes" in finding.reason
+    assert "x 1x8" in finding.reason and state.facts["free"] is True
     one = contestant()
-    one.piece.form = "dynamic"
-    assert not one.ships
+    one.state.facts["free"] = True
+    assert forms.dynamic(trial(("N", 8)), [one]) == []
+    assert "ships with free shapes" in one.state.facts["generality_notes"]["FP32"]
 
 
 @pytest.mark.parametrize(
