@@ -18,6 +18,7 @@ from seatrial.ladder.gates import Graded
 from seatrial.ladder.health import FAIL
 from seatrial.trial import ladder
 from seatrial.trial.beside import Beside
+from seatrial.trial.fusion import Unfused
 
 if TYPE_CHECKING:
     from seatrial.trial.build import Piece
@@ -153,12 +154,17 @@ class _Search:
         piece = self._piece("fp32")
         taps = self._taps(self.trial.model.ref, piece, "all") if piece is not None else ()
         first_tap = lb.first_moved(taps, EQUAL_DB)
-        if first_tap is None:
+        if first_tap is not None:
+            told = self._of_tap(first_tap, len(taps), "fp32")
+        else:
             text = "no inner tensor of the target could be set beside the reference's"
             if taps:
                 text = f"the {len(taps)} inner tensors that the target shows are the reference's"
-            return self._told(lb.OTHER, text, tested=len(taps))
-        return self._of_tap(first_tap, len(taps), "fp32")
+            told = self._told(lb.OTHER, text, tested=len(taps))
+        if piece is None:
+            return told
+        runs = Unfused(self.trial, self.state, piece, self.feed, self.indices)
+        return runs.explained(told, taps)
 
     def _of_tap(self, tap: lb.TapFacts, tested: int, name: str) -> lb.Break:
         """A layer whose output is the first that differs, with what the runtime did to it."""
@@ -174,8 +180,14 @@ class _Search:
         return self._told(cause, text, layer=tap.node, tensor=tap.tensor, tested=tested)
 
     def _elsewhere(self, name: str) -> set[str]:
+        """Devices that nodes fell back to, as the compiler and the session tell."""
         built = self.state.facts.get("built") or {}
-        return {f["on"] for f in built.get("findings", ()) if f["placement"] == "fallback"}
+        told = {f["on"] for f in built.get("findings", ()) if f["placement"] == "fallback"}
+        ran: r.Ran | None = self.state.facts.get("observed", {}).get(name)
+        places = ran.placements if ran is not None else ()
+        told |= {p.on for p in places if p.placement is r.Placement.FALLBACK}
+        at_home = {p.on for p in places if p.placement is r.Placement.TARGET}
+        return told - at_home - {""}
 
     def _coarse(self) -> str:
         steps = self.found.judged.comparisons if self.found.judged else ()

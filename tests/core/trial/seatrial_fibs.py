@@ -45,10 +45,15 @@ DISTORT = {
     "bends": lambda y, call: y,
     "bends8": lambda y, call: y,
     "turns": lambda y, call: y,
+    "fuses": lambda y, call: y,
+    "falls": lambda y, call: y,
+    "floors": lambda y, call: y,
 }
 #: The node whose weights ``bends`` makes a tenth larger in whatever model it builds (``bends8``:
-#: in INT8 only).
+#: in INT8 only; ``fuses``: only where it may optimise; ``falls``: it runs elsewhere).
 BENT = "pointwise"
+#: Where it runs on ``falls``.
+ELSEWHERE = "the host"
 
 
 def bent(path, out):
@@ -68,9 +73,33 @@ def bent(path, out):
     onnx.save(model, out)
 
 
+def floored(path, out):
+    """A copy whose activations are rounded up from just above half a step below: never further off
+    than one step, but all to the same side. Values on the grid already stay what they are."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(path)
+    known = {t.name: t for t in model.graph.initializer}
+    nodes = []
+    for k, node in enumerate(model.graph.node):
+        if node.op_type == "QuantizeLinear" and node.input[0] not in known:
+            nudge = numpy_helper.to_array(known[node.input[1]]) * np.float32(0.49)
+            model.graph.initializer.append(numpy_helper.from_array(nudge, f"nudge{k}"))
+            nodes.append(helper.make_node("Add", [node.input[0], f"nudge{k}"], [f"nudged{k}"]))
+            node.input[0] = f"nudged{k}"
+        nodes.append(node)
+    kept = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    onnx.save(model, out)
+
+
 def _copy(ref, job, target="", int8=False):
-    if target == "bends" or (target == "bends8" and int8):
+    if target in ("bends", "falls") or (target == "bends8" and int8):
         bent(job.path(ref), job.out / "model.onnx")
+    elif target == "floors" and int8:
+        floored(job.path(ref), job.out / "model.onnx")
     else:
         shutil.copyfile(job.path(ref), job.out / "model.onnx")
     return r.Artifact(format="onnx", entry="model.onnx", files=("model.onnx",))
@@ -81,6 +110,7 @@ def seatrial_describe():
     return r.Description(
         title="Fibs",
         vendor="nobody",
+        optimise_off=True,
         targets=tuple(
             r.Target(id=i, title=f"Fibs {i}", device=i, rules=r.InputRules(qdq=r.QdqDialect()))
             for i in DISTORT
@@ -95,8 +125,16 @@ def seatrial_probe(request):
 
 @hookimpl
 def seatrial_compile_check(request, job):
+    away = request.target == "falls"
+    found = r.Finding(
+        node=BENT, op_type="Conv", reason="no kernel", severity="warning",
+        placement=r.Placement.FALLBACK, on=ELSEWHERE,
+    )  # fmt: skip
     return r.CompileReport(
-        verdict=r.Verdict.SUPPORTED, depth=r.Depth.ARTEFACT, artifact=_copy(request.model, job)
+        verdict=r.Verdict.PARTIAL if away else r.Verdict.SUPPORTED,
+        depth=r.Depth.ARTEFACT,
+        artifact=_copy(request.model, job),
+        findings=(found,) if away else (),
     )
 
 
@@ -114,6 +152,9 @@ def seatrial_build_int8(request, job):
 @hookimpl
 def seatrial_load(request, job):
     path = job.path(request.artifact)
+    if request.target == "fuses" and request.optimise and request.precision == "fp32":
+        bent(path, job.scratch / "fused.onnx")
+        path = job.scratch / "fused.onnx"
     if request.taps:
         import onnx
 
@@ -152,7 +193,12 @@ class Session:
     def ran(self):
         simulated = self.target == "simulates"
         where = r.TargetKind.SIMULATOR if simulated else r.TargetKind.DEVICE
-        return r.Ran(where=where, device="CPU")
+        layers = ()
+        if self.target in ("fuses", "bends"):  # both say that it ran together with its neighbour
+            layers = (r.LayerRun(layer="one", op_type="Fused", nodes=(BENT, "residual"), on="CPU"),)
+        if self.target == "falls":
+            layers = (r.LayerRun(layer="two", op_type="Conv", nodes=(BENT,), on=ELSEWHERE),)
+        return r.Ran(where=where, device="CPU", layers=layers)
 
     def close(self):
         self.session = None

@@ -47,6 +47,98 @@ def test_a_bent_layer_is_found_on_the_float_rung(bad):
     assert found["rung"] == "device-float" and found["against"] == "onnx-fp32"
     assert found["layer"] == "pointwise" and found["tensor"] == "p0"
     assert "first broken layer: pointwise (tensor p0)" in said
+    # It ran together with its neighbour, and is bent with graph optimisation off as well.
+    assert (found["cause"], found["confirmed"]) == ("unknown", False)
+    assert "ran fused with residual" in said and "fusing is not why" in said
+
+
+@pytest.mark.long
+def test_a_fusion_that_changes_numbers_is_confirmed_by_leaving_it_out(bad):
+    found, said = bad("fuses")
+    assert (found["rung"], found["layer"]) == ("device-float", "pointwise")
+    assert (found["cause"], found["confirmed"]) == ("fused", True)
+    assert "confirmed cause: fused" in said and "with graph optimisation off" in said
+
+
+@pytest.mark.long
+def test_a_node_that_is_computed_elsewhere_and_differently_fell_back(bad):
+    found, said = bad("falls")
+    assert (found["rung"], found["layer"]) == ("device-float", "pointwise")
+    assert (found["cause"], found["confirmed"]) == ("fallback", False)
+    assert "likely cause: fallback" in said and "it fell back to the host" in said
+
+
+@pytest.mark.long
+def test_rounding_that_adds_up_is_told_from_a_broken_layer(start, tmp_path, valid):
+    _net(tmp_path / "net.onnx")
+    _data(tmp_path, level=True)
+    words = ["run", "net.onnx", "--test", "test.npz", "-b", "fibs:floors", "-b", "fibs:honest"]
+    report, targets, err = _ran(start, tmp_path, words)
+    valid(report)
+    found = targets["fibs:floors"]["first_break"]
+    assert (found["rung"], found["against"]) == ("device-int8", "onnx-int8"), err
+    assert (found["cause"], found["confirmed"], found["layers"]) == ("rounding", False, [])
+    assert found["tested"] == 3 and "each by itself, is off by more than a step" in found["text"]
+    assert targets["fibs:floors"]["answers"]["accurate"] == "DO NOT SHIP"
+    assert targets["fibs:honest"]["first_break"] is None
+
+
+#: What is added and taken away again: float32 has steps of 1/16 there.
+FAR = 1e6
+
+
+def _far(path):
+    """Two additions that cancel: as they stand they cost 20 bits, fused they cost nothing."""
+    rng = np.random.default_rng(0)
+    values = {
+        "w1": 0.3 * rng.normal(size=(16, 3, 3, 3)),
+        "w2": 0.3 * rng.normal(size=(8, 16, 1, 1)),
+        "wf": rng.normal(size=(8, 6)),
+        "far": np.array(FAR),
+        "back": np.array(-FAR),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "w1"], ["c"], "stem", pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("Add", ["r", "far"], ["up"], "away"),
+        helper.make_node("Add", ["up", "back"], ["down"], "home"),
+        helper.make_node("Conv", ["down", "w2"], ["m"], "mix"),
+        helper.make_node("Relu", ["m"], ["e"], "relu_2"),
+        helper.make_node("GlobalAveragePool", ["e"], ["p"], "pool"),
+        helper.make_node("Flatten", ["p"], ["f"], "flatten"),
+        helper.make_node("MatMul", ["f", "wf"], ["logits"], "scores"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 6])],
+        [numpy_helper.from_array(v.astype(np.float32), k) for k, v in values.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+@pytest.mark.long
+def test_a_runtime_that_fuses_additions_that_cancel_is_not_the_model(start, tmp_path, valid):
+    pytest.importorskip("openvino")
+    import onnxruntime as ort
+
+    _far(tmp_path / "net.onnx")
+    x = np.random.default_rng(2).normal(size=(300, 3, SIDE, SIDE)).astype(np.float32)
+    session = ort.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    labels = session.run(None, {"image": x})[0].argmax(1)
+    np.savez(tmp_path / "test.npz", image=x, labels=labels)
+    np.savez(tmp_path / "calibration.npz", image=x[:80] * np.float32(0.9))
+    words = ["run", "net.onnx", "--calibration", "calibration.npz", "--test", "test.npz"]
+    words += ["--quick", "--all-int8", "-b", "openvino:CPU", "-b", "onnxruntime:cpu"]
+    report, targets, err = _ran(start, tmp_path, words, extra=False)
+    valid(report)
+    found = targets["openvino:CPU"]["first_break"]
+    assert (found["rung"], found["against"]) == ("device-float", "onnx-fp32"), err
+    assert (found["cause"], found["confirmed"]) == ("fused", True), found
+    assert (found["layer"], found["tensor"]) == ("away", "up")
+    assert targets["onnxruntime:cpu"]["first_break"] is None
 
 
 @pytest.mark.long
@@ -126,17 +218,28 @@ def _net(path):
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
 
 
-def _data(folder):
+def _data(folder, *, level=False):
     """Pictures, and the literal reference's own answers as labels."""
     import onnxruntime as ort
 
     x = np.random.default_rng(0).uniform(0, 1, (SAMPLES, 3, 3, 3)).astype(np.float32)
     x = np.kron(x, np.ones((1, 1, SIDE // 3, SIDE // 3), np.float32))
     x[:, :, :, 1:] = (x[:, :, :, 1:] + x[:, :, :, :-1]) / 2
+    x = np.float32(0.4) + np.float32(0.2) * x if level else x
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(folder / "net.onnx", options, providers=["CPUExecutionProvider"])
+    path = folder / "net.onnx"
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     y = np.concatenate([session.run(None, {"image": x[i : i + 1]})[0] for i in range(SAMPLES)])
+    if level:
+        # All classes as likely, and pale pictures: steps of rounding move answers.
+        model = onnx.load(path)
+        model.graph.node[-1].output[0] = "raw"
+        model.graph.node.append(helper.make_node("Sub", ["raw", "mean"], ["logits"], "level"))
+        mean = y.mean(0, keepdims=True)
+        model.graph.initializer.append(numpy_helper.from_array(mean, "mean"))
+        onnx.save(model, path)
+        y -= mean
     np.savez(folder / "test.npz", image=x, labels=y.argmax(1))
 
 
