@@ -57,8 +57,14 @@ class Unfused:
                 f"{told.text}, and so are its outputs as long as {found.tensor} is one of them: "
                 f"fusing {found.op_type} {found.node} with what follows changes the numbers"
             )
-            known = {"layer": found.node, "tensor": found.tensor, "text": text}
-            return dataclasses.replace(told, cause=lb.FUSED, confirmed=True, **known)
+            return dataclasses.replace(
+                told,
+                cause=lb.FUSED,
+                confirmed=True,
+                layer=found.node,
+                tensor=found.tensor,
+                text=text,
+            )
         mended = self.off()
         if mended is None:
             return told
