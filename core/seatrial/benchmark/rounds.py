@@ -26,11 +26,16 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 #: Rounds that are to fit into the budget, even if each visit is then a short one.
 WANTED_ROUNDS = 12
 
-#: Calls in one window of the warm-up.
-_WINDOW = 5
+#: A median that is known to this many milliseconds is known: a call that is so short that this
+#: is more than the share asked for is mostly dispatch.
+DISPATCH_MS = 0.01
+
+#: Calls in one window of the warm-up, at least, and milliseconds that a window takes, about:
+#: the medians of five calls of some microseconds each never settle.
+_WINDOW, _WINDOW_MS = 5, 5.0
 
 #: Calls of one round, at most: beyond that a fast model's rounds end early.
-_MOST_CALLS = 1000
+_MOST_CALLS = 400
 
 
 class Answer(Protocol):
@@ -75,6 +80,7 @@ class Plan:
         warmup_s: cap of one contestant's warm-up.
         seed: of the order.
         least_calls: at least so many timed calls each (a p99 needs 368 to be bounded above).
+        most_rounds: rounds end here even if a median is not known well enough; 0: only by time.
     """
 
     budget_s: float = 30.0
@@ -83,6 +89,7 @@ class Plan:
     warmup_s: float = 3.0
     seed: int = 0
     least_calls: int = 0
+    most_rounds: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,13 +155,15 @@ class _Contestant:
     def warm_up(self, clock: Callable[[], float], share_s: float, round_ms: float) -> None:
         """Run until the latencies settle or the share is spent; then size the rounds."""
         seen: list[float] = []
+        window = _WINDOW
         until = clock() + share_s
         while self.fault is None:
-            reply = self.run(_WINDOW * self.facts.streams)
+            reply = self.run(window * self.facts.streams)
             seen += _milliseconds(reply)
-            self.steady = steady(seen, _WINDOW)
-            if self.steady or clock() >= until:
+            self.steady = steady(seen, window)
+            if self.steady or clock() >= until or not seen:
                 break
+            window = max(_WINDOW, min(_MOST_CALLS, round(_WINDOW_MS / max(min(seen), 1e-6))))
         if seen:
             self.typical_ms = statistics.median(seen) / self.facts.streams
             # By the quickest call, which neighbours hardly move: on a busy machine a short visit
@@ -236,15 +245,23 @@ def _fit(field_: Sequence[_Contestant], left_s: float) -> None:
 
 def _enough(field_: Sequence[_Contestant], plan: Plan) -> bool:
     """Whether every median is known well enough (nobody left counts as enough)."""
-    for one in field_:
-        if one.fault is not None:
-            continue
-        calls = sum(len(r) for r in one.rounds)
-        if len(one.rounds) < LEAST_ROUNDS or calls < plan.least_calls:
-            return False
-        if quantile(one.rounds, 0.5).half_width > plan.half_width:
-            return False
-    return True
+    left = [one for one in field_ if one.fault is None]
+    if any(sum(len(r) for r in one.rounds) < plan.least_calls for one in left):
+        return False
+    if plan.most_rounds and all(len(one.rounds) >= plan.most_rounds for one in left):
+        return True
+    return all(_known(one, plan) for one in left)
+
+
+def _known(one: _Contestant, plan: Plan) -> bool:
+    """Whether the interval of a median is narrow: by its share, or of a short call in itself."""
+    if len(one.rounds) < LEAST_ROUNDS:
+        return False
+    median = quantile(one.rounds, 0.5)
+    if median.half_width <= plan.half_width:
+        return True
+    short = len(one.rounds) >= WANTED_ROUNDS and median.value > 0
+    return short and median.half_width * median.value <= DISPATCH_MS
 
 
 def _timing(one: _Contestant) -> Timing:

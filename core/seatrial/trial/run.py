@@ -43,8 +43,9 @@ from seatrial.verdict.fast import LEAST_CALLS
 QUICK_S = 105.0
 #: Samples that ``--quick`` uses at most.
 QUICK_CALIBRATION, QUICK_TEST = 64, 256
-#: Seconds of the benchmark's rounds per artefact.
-BENCH_S = 4.0
+#: Seconds of the benchmark's rounds per artefact, and rounds, at most: four times as many make an
+#: interval half as wide. ``bench`` takes its time.
+BENCH_S, ROUNDS = 4.0, 30
 #: Seconds of the model's inferences in the audit.
 AUDIT_S = 45.0
 STAGES = 9
@@ -276,5 +277,6 @@ def _benchmark(trial: Trial, found: Evidence) -> None:
         trial.samples_count,
         budget_s=trial.clock.cap(wanted),
         least_calls=LEAST_CALLS.get(limit.quantile, 0) if limit else 0,
+        most_rounds=ROUNDS,
     )
     speed.explain(trial, found, found.rounds, deep=deep)

@@ -89,6 +89,7 @@ def time_all(
     *,
     budget_s: float,
     least_calls: int = 0,
+    most_rounds: int = 0,
 ) -> Rounds:
     """Load all contestants, run the rounds, close them.
 
@@ -99,6 +100,7 @@ def time_all(
         count: samples in it.
         budget_s: seconds for warm-up and rounds together.
         least_calls: timed calls below which the quantile of the limit has no upper bound.
+        most_rounds: see :class:`~seatrial.benchmark.rounds.Plan`.
     """
     before, meter = machine.look(), Meter()
     with contextlib.ExitStack() as stack:
@@ -109,7 +111,9 @@ def time_all(
                 trial.blame(one.state, opened.fault, decisive=False)
                 continue
             loaded.append((one, stack.enter_context(opened.result)))
-        plan = Plan(budget_s=budget_s, seed=trial.seed, least_calls=least_calls)
+        plan = Plan(
+            budget_s=budget_s, seed=trial.seed, least_calls=least_calls, most_rounds=most_rounds
+        )
         timings = measure(
             [(_facts(trial, one), h, one.feed or Feed(samples, count)) for one, h in loaded],
             plan,

@@ -12,7 +12,7 @@ import pytest
 from seatrial.benchmark.energy import Meter
 from seatrial.benchmark.ranking import rank, ratio
 from seatrial.benchmark.records import Facts, Timing
-from seatrial.benchmark.rounds import LEAST_ROUNDS, Feed, Plan, measure
+from seatrial.benchmark.rounds import DISPATCH_MS, LEAST_ROUNDS, Feed, Plan, measure
 from seatrial.benchmark.stats import quantile
 from seatrial.report import rows
 from seatrial.results import Fault, FaultKind, Ref
@@ -188,6 +188,38 @@ def test_the_budget_ends_a_noisy_measurement_and_the_interval_says_so() -> None:
     assert clock.now < 6
     assert found.quantiles["p50"].half_width > 0.02
     assert found.n > 50
+
+
+def test_rounds_are_counted_where_that_is_asked_for_but_never_below_the_calls_of_a_limit() -> None:
+    clock = Clock()
+    (few,) = timed([Session(clock, 20.0, noise=0.6)], clock, budget_s=600, most_rounds=9)
+    assert len(few.rounds) == 9 and few.quantiles["p50"].half_width > 0.02
+    (more,) = timed(
+        [Session(clock, 20.0, noise=0.6)], clock, budget_s=600, most_rounds=9, least_calls=368
+    )
+    assert more.n >= 368 and len(more.rounds) > 9
+
+
+def test_a_call_of_microseconds_needs_no_interval_of_nanoseconds() -> None:
+    clock = Clock()
+    short, long = (Session(clock, ms, noise=0.6, slow=()) for ms in (0.02, 20.0))
+    (found,) = timed([short], clock, budget_s=600)
+    assert len(found.rounds) == 12  # not 5: ratios are told from rounds, too
+    median = found.quantiles["p50"]
+    assert median.high is not None and median.low is not None
+    assert median.high - median.low <= 2 * DISPATCH_MS
+    (other,) = timed([long], clock, budget_s=40)
+    assert len(other.rounds) > 12
+
+
+def test_a_short_call_is_warmed_up_in_windows_that_can_settle() -> None:
+    clock = Clock()
+    session = Session(clock, 0.02, noise=0.1, slow=())
+    (found,) = timed([session], clock, budget_s=600)
+    assert found.steady
+    few, many = (len(i) for i in session.indices[:2])
+    assert few == 5 and 200 <= many <= 400  # about 5 ms
+    assert clock.now < 1
 
 
 def test_a_session_that_dies_drops_out_and_the_others_go_on() -> None:
