@@ -18,6 +18,7 @@ from seatrial.results import Artifact, Int8Request, Quantized, QuantizeRequest
 from seatrial.samples import Samples
 
 from . import graph as g
+from .alone import without_torch
 from .names import Names
 from .runtime import check_options
 from .targets import cap_of, device_of
@@ -37,6 +38,7 @@ _TRANSPARENT = frozenset(
 _INLINE_LIMIT = 2**31 - 2**24
 
 
+@without_torch()
 def quantize(request: QuantizeRequest, job: Job) -> Quantized:
     """Quantise an ONNX model to an ONNX model with Q/DQ pairs.
 
@@ -68,6 +70,7 @@ def quantize(request: QuantizeRequest, job: Job) -> Quantized:
     )
 
 
+@without_torch()
 def quantize_model(
     request: Int8Request, job: Job, model: Any, graph: g.Graph, names: Names
 ) -> tuple[Any, str]:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -93,3 +96,17 @@ def test_same_data_same_model(zoo):
     _, second = quantize(zoo, zoo.cnn(), {"x": images})
     ours, again = onnx.load_from_string(content), onnx.load(second)
     assert [n.name for n in ours.graph.node] == [n.name for n in again.graph.node]
+
+
+def test_nncf_is_spared_torch_and_nobody_else(tmp_path):
+    code = """
+import importlib.util, sys
+from seatrial_openvino.alone import without_torch
+with without_torch():
+    import nncf
+    assert "torch" not in sys.modules, "nncf brought torch in"
+    nncf.common.utils.backend.is_torch_model(None)
+assert "torch" not in sys.modules
+assert importlib.util.find_spec("torch").origin
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
