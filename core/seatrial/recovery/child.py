@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from seatrial.calibration.table import load, save
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
-from seatrial.quantize.child import MODEL
+from seatrial.quantize.child import MODEL, insert_into
 from seatrial.quantize.graph import Graph
 from seatrial.results import Artifact, Ref
 from seatrial.samples import Samples
@@ -23,6 +24,8 @@ from .types import (
     WEIGH_MOST,
     Corrected,
     CorrectRequest,
+    MadeModel,
+    MakeRequest,
     Rescaled,
     RescaleRequest,
     Rounded,
@@ -59,9 +62,30 @@ def correct(request: CorrectRequest, job: Job) -> Corrected:
     Raises:
         UserError: the store is empty.
     """
+    return _correct(request, job, job.path(request.candidate))
+
+
+def make(request: MakeRequest, job: Job) -> MadeModel:
+    """Insert Q/DQ pairs and correct the biases of what comes out.
+
+    Raises:
+        UserError: the insertion refuses the model or the request, or the store is empty.
+    """
+    inserted = insert_into(request.insert, job, job.scratch)
+    left_out = replace(inserted, artifact=None)
+    if inserted.artifact is None:
+        return MadeModel(inserted=left_out)
+    model, samples = request.insert.model, request.samples
+    # The pairs have no object of their own: only the corrected model is kept.
+    asked = CorrectRequest(model=model, candidate=model, samples=samples, seconds=request.seconds)
+    corrected = _correct(asked, job, job.scratch / inserted.artifact.entry)
+    return MadeModel(inserted=left_out, corrected=corrected)
+
+
+def _correct(request: CorrectRequest, job: Job, candidate: Path) -> Corrected:
     samples = _samples(request.samples, job)
     indices = spread(samples.count, CORRECT_MOST, request.indices)
-    graph = Graph.read(job.path(request.candidate))
+    graph = Graph.read(candidate)
     path = job.path(request.model)
     done = bias.correct(path, graph, samples, indices, seconds=request.seconds, job=job)
     return Corrected(

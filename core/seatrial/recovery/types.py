@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from seatrial.codec import record
+from seatrial.quantize.types import InsertRequest, InsertResult
 from seatrial.results import Artifact, Ref
 
 #: Rewrites of the float model: cross-layer equalisation, and SmoothQuant.
@@ -87,6 +88,33 @@ class Corrected:
     skipped: int
     samples: int
     shift: float
+
+
+@record
+class MakeRequest:
+    """Ask for Q/DQ pairs and corrected biases in one child: starting one costs as much as either.
+
+    Attributes:
+        insert: see :class:`~seatrial.quantize.types.InsertRequest`.
+        samples: as in :class:`CorrectRequest`.
+        seconds: likewise, of the correction.
+    """
+
+    insert: InsertRequest
+    samples: Ref
+    seconds: float = 0.0
+
+
+@record
+class MadeModel:
+    """What the insertion said, its artefact left out, and the corrected model.
+
+    Attributes:
+        corrected: ``None`` when nothing in the model could be quantised.
+    """
+
+    inserted: InsertResult
+    corrected: Corrected | None = None
 
 
 #: Samples that adaptive rounding looks at, the judging quarter included.

@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
 from seatrial.calibration.types import SAMPLED, RangesRequest, RangesResult
-from seatrial.errors import UserError
 from seatrial.intake import depthwise
 from seatrial.jobs.carry import user_cache
 from seatrial.quantize import bakeoff
 from seatrial.quantize.types import InsertRequest, Score
 from seatrial.recovery import plan
-from seatrial.recovery.types import (
-    REWRITES,
-    CorrectRequest,
-    Rescaled,
-    RescaleRequest,
-    Rounded,
-    Rounding,
-    RoundRequest,
-    WeighRequest,
-)
+from seatrial.recovery.types import REWRITES, Rescaled, RescaleRequest, WeighRequest
 from seatrial.trial import ranges
+from seatrial.trial.making import Made, correct, insert, insert_and_correct, round_weights
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
 
 CORE = "core"
-
-
-@dataclasses.dataclass
-class Made:
-    """A portable Q/DQ model, or why there is none; ``table`` holds the core's ranges.
-
-    Attributes:
-        model: the rewritten float model that it was made of; ``None``: the trial's own.
-        rewritten: what was done to the float model, or to the integers of the weights.
-    """
-
-    ref: r.Ref | None
-    method: str = ""
-    float_nodes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    fault: r.Fault | None = None
-    why_not: str = ""
-    table: r.Ref | None = None
-    model: r.Ref | None = None
-    rewritten: str = ""
 
 
 @dataclasses.dataclass
@@ -209,23 +179,23 @@ class Tables:
 
     def candidate(self, dialect: r.QdqDialect, one: plan.Recipe) -> Candidate:
         """The candidate of a recipe."""
-        name = one.name(dialect)
+        name, trial = one.name(dialect), self.trial
 
         def remake(store: r.Ref, more_float: tuple[str, ...]) -> Made:
             request = self.insert_request(dialect, one, store, more_float)
             if isinstance(request, Made):
                 return request
             made = dataclasses.replace(
-                insert(self.trial, request),
+                insert_and_correct(trial, request, store)
+                if one.corrected
+                else insert(trial, request),
                 table=request.ranges,
                 model=request.model if one.rewrite else None,
                 rewritten=self.note(one, store),
             )
-            if one.corrected:
-                made = self._correct(made, store)
             if one.rounded:
-                made = self._round(made, store, one.dialect(dialect))
-                made = self._correct(made, store) if one.corrected else made
+                made = round_weights(trial, made, store, one.dialect(dialect))
+                made = correct(trial, made, store) if one.corrected else made
             return made
 
         scheme = name.removeprefix("core:")
@@ -258,106 +228,3 @@ class Tables:
             method="mse" if one.method == plan.WEIGHTED else one.method,
             keep_float=tuple(dict.fromkeys(kept)),
         )
-
-    def _correct(self, made: Made, store: r.Ref) -> Made:
-        """The same model with corrected biases."""
-        trial = self.trial
-        if made.ref is None:
-            return made
-        left = trial.clock.left_s - trial.clock.reserve_s
-        request = CorrectRequest(
-            model=made.model or trial.model.ref,
-            candidate=made.ref,
-            samples=store,
-            seconds=max(1.0, left) if math.isfinite(left) else 0.0,
-        )
-        outcome = trial.runner.task(
-            "seatrial.recovery.child:correct",
-            request,
-            refs=[request.model, request.candidate, store],
-            limits=trial.limits(timeout_s=1800),
-            remember=trial.remembers and not request.seconds,
-        )
-        result = outcome.result
-        if result is None:
-            return dataclasses.replace(made, ref=None, fault=outcome.fault)
-        note = f"biases of {result.layers} layers corrected on {result.samples} samples"
-        if result.skipped:
-            note += f"; {result.skipped} layers were not reached in time"
-        return dataclasses.replace(
-            made,
-            ref=trial.runner.adopt(outcome, result.artifact),
-            method=f"{made.method}+bias",
-            notes=(*made.notes, note),
-        )
-
-    def _round(self, made: Made, store: r.Ref, dialect: r.QdqDialect) -> Made:
-        """The same model with weights rounded for the outputs of their layers."""
-        trial = self.trial
-        if made.ref is None:
-            return made
-        left = trial.clock.left_s - trial.clock.reserve_s
-        request = RoundRequest(
-            model=made.model or trial.model.ref,
-            candidate=made.ref,
-            samples=store,
-            limit=63 if dialect.reduce_range else 127,
-            seed=trial.seed,
-            seconds=max(1.0, left) if math.isfinite(left) else 0.0,
-        )
-        outcome = trial.runner.task(
-            "seatrial.recovery.child:round_weights",
-            request,
-            refs=[request.model, request.candidate, store],
-            limits=trial.limits(timeout_s=1800),
-            remember=trial.remembers and not request.seconds,
-        )
-        result: Rounded | None = outcome.result
-        if result is None:
-            return dataclasses.replace(made, ref=None, fault=outcome.fault)
-        return dataclasses.replace(
-            made,
-            ref=trial.runner.adopt(outcome, result.artifact),
-            method=f"{made.method}+{plan.ROUNDED}",
-            rewritten="; ".join(text for text in (made.rewritten, _rounding(result.done)) if text),
-        )
-
-
-def _rounding(done: Rounding) -> str:
-    """One line on adaptive rounding."""
-    if not done.changed:
-        return f"adaptive rounding changed none of {done.layers} layers"
-    text = (
-        f"adaptive rounding changed {done.changed} of {done.layers} layers "
-        f"({done.moved / done.weights:.0%} of their weights); relative error of the layers' "
-        f"outputs where it was not fitted {done.before:.3g} -> {done.after:.3g}"
-    )
-    text += f"; {done.refused} layers were no better there and stay" if done.refused else ""
-    return text + (f"; {done.late} layers were not reached in time" if done.late else "")
-
-
-def insert(trial: Trial, request: InsertRequest, *, timeout_s: float = 0.0) -> Made:
-    """Run the core's Q/DQ insertion; a model that it refuses is no fault and no end."""
-    refs = [request.model, *([request.ranges] if request.ranges else [])]
-    try:
-        outcome = trial.runner.task(
-            "seatrial.quantize.child:insert",
-            request,
-            refs=refs,
-            limits=trial.limits(timeout_s=timeout_s),
-            remember=trial.remembers,
-        )
-    except UserError as error:
-        return Made(None, why_not=error.line())
-    result = outcome.result
-    if result is None:
-        return Made(None, fault=outcome.fault)
-    if result.artifact is None:
-        reason = "; ".join(result.notes) or "no node of this model can be quantised"
-        return Made(None, method=result.method, why_not=reason)
-    return Made(
-        trial.runner.adopt(outcome, result.artifact),
-        method=result.method,
-        float_nodes=tuple(n.node for n in result.float_nodes),
-        notes=result.notes,
-    )

@@ -16,9 +16,9 @@ from seatrial.quantize.types import InsertRequest
 from seatrial.report import Report, new, rows
 from seatrial.trial import compile as compile_stage
 from seatrial.trial import document
-from seatrial.trial.candidates import insert
 from seatrial.trial.context import CALL_TIMEOUT_S, Clock, Trial, configured
 from seatrial.trial.machine import environment_row
+from seatrial.trial.making import insert
 from seatrial.trial.targets import TargetState, probe, survey
 
 #: Seconds that a target is given in all, unless ``--deep``.

@@ -12,8 +12,9 @@ from seatrial import results as r
 from seatrial.quantize import bakeoff, recipe
 from seatrial.quantize.types import Entrant, Finish, RaceRequest
 from seatrial.recovery import plan
-from seatrial.trial.candidates import Candidate, Made, Tables
+from seatrial.trial.candidates import Candidate, Tables
 from seatrial.trial.files import part as taken
+from seatrial.trial.making import Made
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial

@@ -17,7 +17,8 @@ from seatrial.errors import UserError
 from seatrial.quantize.schemes import scheme
 from seatrial.quantize.types import Form, FormRequest, ScoreRequest
 from seatrial.report import rows
-from seatrial.trial.candidates import Candidate, Made
+from seatrial.trial.candidates import Candidate
+from seatrial.trial.making import Made
 from seatrial.trial.quantise import Portable, Split
 
 if TYPE_CHECKING:

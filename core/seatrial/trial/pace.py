@@ -24,9 +24,10 @@ from seatrial.trial import build, timing
 from seatrial.trial.timing import Contestant, Rounds
 
 if TYPE_CHECKING:
-    from seatrial.trial.candidates import Candidate, Made
+    from seatrial.trial.candidates import Candidate
     from seatrial.trial.context import Trial
     from seatrial.trial.evidence import Evidence
+    from seatrial.trial.making import Made
     from seatrial.trial.quantise import Portable
     from seatrial.trial.targets import TargetState
 

@@ -11,7 +11,7 @@ from seatrial.diagnosis import mixed
 from seatrial.quantize.types import Score
 from seatrial.report import rows
 from seatrial.trial import timing
-from seatrial.trial.candidates import Made
+from seatrial.trial.making import Made
 
 if TYPE_CHECKING:
     from seatrial.trial.targets import TargetState

@@ -25,12 +25,13 @@ from seatrial.recovery import plan
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
 from seatrial.trial import document, evidence, given, quantise, shapes
-from seatrial.trial.candidates import Candidate, Made, Tables, insert
+from seatrial.trial.candidates import Candidate, Tables
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.trial.files import delivered
 from seatrial.trial.from_torch import model_path
 from seatrial.trial.machine import environment_row
+from seatrial.trial.making import Made, insert
 from seatrial.trial.targets import probe, survey
 
 STAGES = 6

@@ -18,9 +18,10 @@ from seatrial.quantize import bakeoff
 from seatrial.quantize.types import Score
 from seatrial.recovery import plan
 from seatrial.report import rows
-from seatrial.trial.candidates import Candidate, Made, Tables
+from seatrial.trial.candidates import Candidate, Tables
 from seatrial.trial.child import SubsetRequest
 from seatrial.trial.contest import Contest, settle
+from seatrial.trial.making import Made
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial

@@ -21,7 +21,8 @@ from seatrial.options import QuantizeOptions, RunOptions
 from seatrial.quantize.types import ScoreRequest
 from seatrial.report import rows
 from seatrial.trial import choice, diagnose, pieces
-from seatrial.trial.candidates import Candidate, Made
+from seatrial.trial.candidates import Candidate
+from seatrial.trial.making import Made
 from seatrial.trial.points import Field, Point
 from seatrial.trial.prices import Prices
 

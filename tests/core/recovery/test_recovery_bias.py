@@ -1,5 +1,6 @@
 """Bias correction on real Q/DQ models: means match, sums of steps are told, nothing else moves."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from seatrial.calibration.child import ranges
 from seatrial.calibration.types import RangesRequest
 from seatrial.quantize.child import insert
 from seatrial.quantize.types import InsertRequest
-from seatrial.recovery.child import correct
-from seatrial.recovery.types import CorrectRequest
+from seatrial.recovery.child import correct, make
+from seatrial.recovery.types import CorrectRequest, MakeRequest
 from seatrial.reference import open_model
-from seatrial.results import QdqDialect
+from seatrial.results import QdqDialect, Ref
 from seatrial.samples import StoreWriter
 from seatrial.testing.local import LocalJob
 
@@ -63,6 +64,11 @@ def net(*, relu: str, biased: bool, transformer: bool = False, seed: int = 0) ->
     return helper.make_model(graph, opset_imports=opset, ir_version=8)
 
 
+def pairs(model: Ref, table: Ref, dialect: QdqDialect) -> InsertRequest:
+    """What is asked of the insertion."""
+    return InsertRequest(model=model, ranges=table, dialect=dialect, method="percentile-99.9")
+
+
 def prepared(folder: Path, proto: onnx.ModelProto, dialect: QdqDialect) -> Any:
     """A job, float model, samples, and a Q/DQ model whose ranges clip."""
     job = LocalJob(folder / "job")
@@ -78,8 +84,7 @@ def prepared(folder: Path, proto: onnx.ModelProto, dialect: QdqDialect) -> Any:
     model, samples = job.add(folder / "m.onnx"), job.add(root)
     request = RangesRequest(model=model, samples=samples, statistics="sampled")
     table = job.adopt(ranges(request, job).artifact)
-    asked = InsertRequest(model=model, ranges=table, dialect=dialect, method="percentile-99.9")
-    made = insert(asked, job)
+    made = insert(pairs(model, table, dialect), job)
     kept = folder / "qdq.onnx"
     (job.out / made.artifact.entry).rename(kept)
     return job, model, samples, job.add(kept), x
@@ -145,6 +150,31 @@ def test_only_biases_change_and_integer_kernels_stay(tmp_path: Path) -> None:
     new = {t.name: t.SerializeToString() for t in after.graph.initializer}
     assert {k: new[k] for k in old} == old
     assert all("bias" in name for name in set(new) - set(old))
+
+
+def test_pairs_and_biases_in_one_child_are_those_of_two(tmp_path: Path) -> None:
+    job, model, samples, made, _ = prepared(tmp_path, net(relu="Relu", biased=False), QdqDialect())
+    two = correct(CorrectRequest(model=model, candidate=made, samples=samples), job)
+    expected = (job.out / two.artifact.entry).read_bytes()
+    request = RangesRequest(model=model, samples=samples, statistics="sampled")
+    table = job.adopt(ranges(request, job).artifact)
+    asked = MakeRequest(insert=pairs(model, table, QdqDialect()), samples=samples)
+    one = make(asked, job)
+    assert one.corrected is not None
+    assert (job.out / one.corrected.artifact.entry).read_bytes() == expected
+    assert (one.corrected.layers, one.corrected.samples) == (2, 24)
+    assert one.inserted.int8_nodes and one.inserted.artifact is None
+
+
+def test_nothing_to_quantise_is_nothing_to_correct(tmp_path: Path) -> None:
+    job, model, samples, _, _ = prepared(tmp_path, net(relu="Relu", biased=True), QdqDialect())
+    request = RangesRequest(model=model, samples=samples, statistics="sampled")
+    table = job.adopt(ranges(request, job).artifact)
+    asked = dataclasses.replace(
+        pairs(model, table, QdqDialect()), keep_float=("conv1", "act", "conv2")
+    )
+    found = make(MakeRequest(insert=asked, samples=samples), job)
+    assert found.corrected is None and found.inserted.notes
 
 
 def test_a_deadline_leaves_the_rest_as_it_was(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from seatrial import results as r
 from seatrial.trial import compile as compile_stage
 from seatrial.trial import forms, frames, pace
 from seatrial.trial.build import Piece
-from seatrial.trial.candidates import Candidate, Made
+from seatrial.trial.candidates import Candidate
+from seatrial.trial.making import Made
 from seatrial.trial.timing import Contestant
 
 REF = r.Ref(sha256="a" * 64, entry="", bytes=1000)
