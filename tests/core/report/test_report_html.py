@@ -165,6 +165,23 @@ def test_the_first_screen_says_verdict_reason_number_and_next():
         assert words.plain(text) in page.text
 
 
+@pytest.mark.parametrize("hint", ["pip install 'x[y]'", ""])
+def test_what_comes_next_for_a_target_that_was_asked_for_and_is_not_there_is_to_install_it(hint):
+    data = finish(examples.not_proven())
+    target = examples.absent_target(
+        verdict="NOT PROVEN",
+        decides=True,
+        answers=rows.answers("NOT PROVEN", "NOT PROVEN", "not asked"),
+    )
+    target["availability"]["install_hint"] = hint
+    data["targets"].append(target)
+    assert data["missing"]
+    (card,) = [c for c in summary.cards(data) if c.name == target["target"]]
+    assert card.next == (
+        f"Install what is missing: {hint}." if hint else "Make it usable on this machine."
+    )
+
+
 def test_no_other_figure_stands_in_for_one_that_was_not_measured():
     data = finish(examples.not_proven())
     data["ladder"] = []

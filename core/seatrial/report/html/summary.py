@@ -66,8 +66,12 @@ def absent(data: Data) -> list[tuple[str, str, str, str]]:
 
 
 def _absent(target: Data) -> bool:
+    return _unusable(target) and not target["verdict"]
+
+
+def _unusable(target: Data) -> bool:
     there = target["availability"]
-    return bool(there is not None and not there["usable"] and not target["verdict"])
+    return bool(there is not None and not there["usable"])
 
 
 def _card(target: Data, data: Data) -> Card:
@@ -258,6 +262,10 @@ def _next(target: Data, data: Data) -> str:
     """One thing to do about this target."""
     if target["verdict"] == "SHIP":
         return "Ship it on this class of machine, and keep this report with it."
+    if _unusable(target):
+        there = target["availability"]
+        hint = clean(there["install_hint"], 300)
+        return f"Install what is missing: {hint}." if hint else "Make it usable on this machine."
     if target["fault"]:
         return "Read its log below; every job can be run again by hand from the folder it names."
     advice = [f.advice for f in sheets.findings([target]) if f.advice and f.severity != "info"]
