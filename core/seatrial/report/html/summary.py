@@ -263,11 +263,15 @@ def _next(target: Data, data: Data) -> str:
     if target["verdict"] == "SHIP":
         return "Ship it on this class of machine, and keep this report with it."
     if _unusable(target):
-        there = target["availability"]
-        hint = clean(there["install_hint"], 300)
+        hint = clean(target["availability"]["install_hint"], 300)
         return f"Install what is missing: {hint}." if hint else "Make it usable on this machine."
     if target["fault"]:
         return "Read its log below; every job can be run again by hand from the folder it names."
+    return _next_for_part(target, data)
+
+
+def _next_for_part(target: Data, data: Data) -> str:
+    """What would decide the part that is not shown to hold."""
     advice = [f.advice for f in sheets.findings([target]) if f.advice and f.severity != "info"]
     if _part(target) == "compiles" and advice:
         return words.plain(advice[0], 300)
