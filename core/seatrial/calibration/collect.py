@@ -208,15 +208,21 @@ class Collector:
             picked = {
                 n: feeds[n] if places is None else places.pick(feeds[n]) for n in self.ready.inputs
             }
-            self._count(histograms, {**outputs, **picked}, np.maximum(-lo, hi), finite)
+            self._count(histograms, {**outputs, **picked}, lo, hi, finite)
         whole = finite.all() and all(np.isfinite(pair).all() for pair in rows.values())
         return Seen(group, lo, hi, finite, rows, None if whole else feeds)
 
     def _count(
-        self, histograms: list[Dyadic], picked: Mapping[str, Any], peaks: Any, finite: Any
+        self, histograms: list[Dyadic], picked: Mapping[str, Any], lo: Any, hi: Any, finite: Any
     ) -> None:
-        names = (*self.ready.inputs, *self.ready.reading.picked)
-        count((histograms[k], picked[names[k]], float(peaks[k])) for k in finite.nonzero()[0])
+        names, peaks = (
+            (*self.ready.inputs, *self.ready.reading.picked),
+            [max(-low, high) for low, high in zip(lo, hi, strict=True)],
+        )
+        count(
+            (histograms[k], picked[names[k]], float(peaks[k]), bool(lo[k] >= 0))
+            for k in finite.nonzero()[0]
+        )
 
     def _places(self, group: tuple[int, ...]) -> Places | None:
         return Places(self.seed, group[0]) if self.statistics == SAMPLED else None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from seatrial.calibration.histogram import BINS, CHUNK, Dyadic, unpacked
+from seatrial.calibration.histogram import BINS, CHUNK, Dyadic, count, unpacked
 from seatrial.calibration.types import Histogram
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -36,6 +36,27 @@ def test_every_value_is_in_its_bin_whatever_the_order(parts: list[Any]) -> None:
     np.testing.assert_array_equal(histogram.counts, by_hand(everything, histogram.exponent))
     assert (backwards.exponent, histogram.exponent) == (histogram.exponent,) * 2
     np.testing.assert_array_equal(backwards.counts, histogram.counts)
+
+
+@given(PARTS, st.data())
+def test_several_at_once_are_as_one_after_the_other(parts: list[Any], data: Any) -> None:
+    parts = [np.abs(part) if data.draw(st.booleans()) else part for part in parts]
+    parts.append(np.zeros(CHUNK + 3, np.float32))
+    together, alone = [Dyadic() for _ in parts], [Dyadic() for _ in parts]
+    peaks = [float(np.abs(part).max(initial=0)) for part in parts]
+    positive = [bool((part >= 0).all()) for part in parts]
+    count(zip(together, parts, peaks, positive, strict=True))
+    for one, other, part in zip(together, alone, parts, strict=True):
+        other.add(part)
+        assert one.counts.sum() == part.size
+        np.testing.assert_array_equal(one.counts, other.counts)
+
+
+def test_a_wrong_claim_of_no_negative_values_counts_them_all_the_same() -> None:
+    values = np.linspace(-1, 1, 1000, dtype=np.float32)
+    histogram = Dyadic()
+    count([(histogram, values, 1.0, True)])
+    np.testing.assert_array_equal(histogram.counts, by_hand(values, histogram.exponent))
 
 
 @given(st.sampled_from([1e-20, 0.3, 1.0, 7.5, 1e20]), st.integers(1, 1000))
