@@ -6,7 +6,7 @@ Printed are the rate of agreement, every disagreement, and how often the static 
 where a compiler could tell. Both ways run in children; a death costs one case. A backend whose
 toolchain ``make vendors`` put into an environment of its own runs there, both ways.
 
-    python benchmarks/nodes.py [BACKEND ...] [--part K/N] [--models FILE ...]
+    python benchmarks/nodes.py [BACKEND ...] [--part K/N] [--models FILE ...] [--json FOLDER]
 """
 
 from __future__ import annotations
@@ -210,8 +210,8 @@ def interpreter(backend: str) -> str:
     return str(own) if own.exists() else ""
 
 
-def report(backend: str, stored: Shelf, names: list[str], folder: Path) -> None:
-    """Run both ways and print."""
+def report(backend: str, stored: Shelf, names: list[str], folder: Path) -> dict:
+    """Run both ways, print, and give the figures."""
     python = interpreter(backend)
     out = folder / f"direct-{backend}"
     out.mkdir()
@@ -240,9 +240,20 @@ def report(backend: str, stored: Shelf, names: list[str], folder: Path) -> None:
             print(f"  DISAGREE {name}: {kind}: {text[:200]}")
     truth(stored, answers, bed.tolerance)
     print("  static table, and what the compiler did:")
-    for (claim, verdict), count in sorted(static_table(answers).items()):
+    claims = static_table(answers)
+    for (claim, verdict), count in sorted(claims.items()):
         print(f"  {count:5}  {claim}, {verdict}")
+    figures = {
+        "backend": backend,
+        "about": bed.about(),
+        "asked": len(names),
+        "gated": gated,
+        "kinds": dict(counts),
+        "disagree": {n: [k, t[:200]] for n, (k, t) in kinds.items() if k not in AGREED},
+        "static": [[claim, verdict, count] for (claim, verdict), count in claims.items()],
+    }
     bed.close()
+    return figures
 
 
 def truth(stored: Shelf, answers: dict[str, Answer], tolerance: Tolerance) -> None:
@@ -271,13 +282,18 @@ def main() -> None:
     parser.add_argument("backends", nargs="*", default=list(BACKENDS), metavar="BACKEND")
     parser.add_argument("--part", default="1/1", metavar="K/N", help="a part of the node tests")
     parser.add_argument("--models", nargs="*", type=Path, metavar="FILE", help="whole models")
+    parser.add_argument("--json", type=Path, metavar="FOLDER", help="add the figures to it")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="seatrial-nodes-") as text:
         folder = Path(text)
         stored = whole_models(args.models, folder / "models") if args.models else shelf("nodes")
         names = sorted(stored.cases) if args.models else part_of(sorted(stored.cases), args.part)
         for backend in args.backends:
-            report(backend, stored, names, folder)
+            figures = report(backend, stored, names, folder)
+            if args.json:
+                what = "models" if args.models else f"nodes-{args.part.replace('/', '-of-')}"
+                args.json.mkdir(parents=True, exist_ok=True)
+                (args.json / f"{backend}-{what}.json").write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -160,10 +161,15 @@ class TestNone(BackendSuite):
 
 
 @pytest.fixture(scope="module")
-def gaps(lab):
+def tables(tmp_path_factory):
+    return tmp_path_factory.mktemp("tables")
+
+
+@pytest.fixture(scope="module")
+def gaps(lab, tables):
     tests = (RELU, TANH, ABS, "test_case[operators/Sin]", EMPTY, "test_session")
     names = [f"TestGaps::{t}" for t in (*tests, "test_gaps_name_something")]
-    return lab.run(GAPS, *names, f"TestNone::{RELU}")
+    return lab.run(GAPS, *names, f"TestNone::{RELU}", SEATRIAL_KIT_TABLE=str(tables))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +188,32 @@ def gaps(lab):
 def test_gaps_are_strict(gaps, test, word, says):
     assert gaps[test][0] == word, gaps[test]
     assert says in gaps[test][1]
+
+
+def test_a_run_leaves_its_tables(gaps, tables):
+    from seatrial.testing import record
+
+    (tables / "later-sim.json").write_text(
+        json.dumps({**json.loads((tables / "crash-sim.json").read_text()), "suite": "later:sim"})
+    )
+    crash, later, silent = record.read(tables)
+    assert (crash["suite"], silent["suite"]) == ("crash:sim", "silent:sim")
+    assert crash["families"]["operators"] == {"right": 1, "failed": 2, "notyet": 1}
+    assert crash["distribution"] == "seatrial-sly 1.0" and not crash["whole"]
+    (gap,) = crash["gaps"]
+    assert gap == {
+        "word": "notyet",
+        "reason": "it dies",
+        "shows": "fault",
+        "cases": ["operators/Tanh"],
+    }
+    assert len(crash["failed"]) == 5 and crash["badge"] in gaps.output
+    page = record.markdown([crash, later, silent])
+    assert "| right of asked | crash:sim | later:sim | silent:sim |" in page
+    assert "| notyet | `operators/Tanh` | fault | it dies |" in page
+    (tables / "other.json").write_text("[]")
+    with pytest.raises(ValueError, match="no table of the kit"):
+        record.read(tables)
 
 
 def test_a_gap_without_a_reason_is_refused():

@@ -127,6 +127,19 @@ class Bed:
         hint = outcome.result.install_hint or self.target.install_hint
         return f"{self.target.id} is not usable here: {outcome.result.reason} ({hint})"
 
+    def about(self) -> dict[str, Any]:
+        """Package, contract and versions, for the table."""
+        said = self.described().result
+        try:
+            found = self.probe(self.target.id).result
+        except LookupError:
+            found = None
+        return {
+            "distribution": f"{self.plugin.dist} {self.plugin.version}".strip(),
+            "contract": said.contract if said else "",
+            "versions": dict(found.versions) if found and found.usable else {},
+        }
+
     # --- calls ------------------------------------------------------------------------------------
 
     def hook(self, name: str, request: Any) -> Outcome[Any]:

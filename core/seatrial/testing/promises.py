@@ -49,7 +49,7 @@ def item(name: str, *hooks: str, usable: bool | None = None) -> Callable[[Any], 
             pattern, gap = find(self.gaps, name)
             if gap is None:
                 return test(self, bed)
-            note(word=gap.word)
+            note(word=gap.word, reason=gap.reason)
             try:
                 test(self, bed)
             except (AssertionError, pytest.fail.Exception):

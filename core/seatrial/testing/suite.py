@@ -114,7 +114,7 @@ class BackendSuite(Promises):
     def note(self, request: pytest.FixtureRequest, bed: Bed) -> Callable[..., None]:
         """Puts a fact of this test into the coverage table."""
         mandatory = len(cases.shelf("zoo").cases) + len(self.item_names())
-        return table.noter(request.node, _name_of(bed), mandatory)
+        return table.noter(request.node, _name_of(bed), mandatory, bed.about())
 
     # --- the contract -----------------------------------------------------------------------------
 
@@ -261,7 +261,7 @@ class BackendSuite(Promises):
             if found.how != RIGHT and not counted:
                 pytest.fail(f"{found.how}: {found.text}", pytrace=False)
             return
-        note(word=gap.word)
+        note(word=gap.word, reason=gap.reason, shows=gap.shows)
         if found.how == RIGHT:
             pytest.fail(
                 f"declared {gap.word} ({gap.reason}), but it works: remove it from the gap"

@@ -15,12 +15,11 @@ import pytest
 
 from seatrial.text import clean
 
-from .cases import FAMILIES
+from . import record
+from .record import COLUMNS
 
 _PROPERTY = "seatrial_kit"
 _PLUGIN = "seatrial-kit-table"
-#: Columns, left to right; the last one must be empty for a pass.
-COLUMNS = (*("right", "partial", "refused", "notimpl", "notyet", "never", "not asked", "failed"),)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,15 +33,18 @@ def register(config: pytest.Config) -> None:
         config.pluginmanager.register(Table(), _PLUGIN)
 
 
-def noter(node: pytest.Item, suite: str, mandatory: int) -> Callable[..., None]:
+def noter(
+    node: pytest.Item, suite: str, mandatory: int, about: Mapping[str, Any]
+) -> Callable[..., None]:
     """A function that keeps facts of one test: they travel with its report.
 
     Args:
         node: the test.
         suite: backend and target.
         mandatory: how many tests the whole kit has, without the node tests.
+        about: the backend's package and versions.
     """
-    facts: dict[str, Any] = {"suite": suite, "mandatory": mandatory}
+    facts: dict[str, Any] = {"suite": suite, "mandatory": mandatory, "about": about}
     node.user_properties.append((_PROPERTY, facts))
     return lambda **more: facts.update(more)
 
@@ -66,6 +68,9 @@ class Table:
             terminalreporter.section(f"seatrial kit: {suite}")
             for line in lines(suite, rows):
                 terminalreporter.write_line(line)
+            if folder := record.folder():
+                path = record.write(folder, record.table(suite, rows, badge(suite, rows)))
+                terminalreporter.write_line(f"table: {path}")
 
 
 def column_of(report: pytest.TestReport, facts: Mapping[str, Any]) -> str:
@@ -83,15 +88,11 @@ def column_of(report: pytest.TestReport, facts: Mapping[str, Any]) -> str:
 
 def lines(suite: str, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The table of one suite."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for name, facts in rows.items():
-        counts[name.partition("/")[0]][facts["column"]] += 1
-    shown = [c for c in COLUMNS if any(counts[f][c] for f in counts)]
+    counts = record.counted(rows)
+    shown = [c for c in COLUMNS if any(count[c] for count in counts.values())]
     said = [_line("family", shown)]
-    for family in FAMILIES:
-        if family in counts:
-            numbers = [str(counts[family][c] or "-") for c in shown]
-            said.append(_line(family, numbers, shown))
+    for family, count in counts.items():
+        said.append(_line(family, [str(count[c] or "-") for c in shown], shown))
     total = Counter(facts["column"] for facts in rows.values())
     said.append(_line("all", [str(total[c]) for c in shown], shown))
     said += _operators(rows)
@@ -107,13 +108,11 @@ def _line(first: str, rest: list[str], heads: list[str] | None = None) -> str:
 
 def _operators(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """How many of ONNX's operators were computed right, and which were only ever refused."""
-    nodes = {k: v for k, v in rows.items() if k.startswith("nodes/") and len(v["ops"]) == 1}
-    tried = {v["ops"][0] for v in nodes.values() if v["column"] != "not asked"}
-    right = {v["ops"][0] for v in nodes.values() if v["column"] in ("right", "partial")}
+    tried, refused = record.operators(rows)
     if not tried:
         return []
-    said = [f"operators of the node tests: {len(right)} of {len(tried)} taken"]
-    refused = sorted(tried - right)
+    taken = len(tried) - len(refused)
+    said = [f"operators of the node tests: {taken} of {len(tried)} taken"]
     if refused:
         more = f" and {len(refused) - 40} more" if len(refused) > 40 else ""
         said.append(f"  never taken: {', '.join(refused[:40])}{more}")
