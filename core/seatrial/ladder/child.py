@@ -19,6 +19,7 @@ from seatrial.tasks.classify import Classify
 from seatrial.verdict.pooled import Resampling, alike, compared
 from seatrial.verdict.stats import Paired, paired
 
+from .blind import blind
 from .classes import baseline, class_drops, value_drops, vanished
 from .differences import difference, match
 from .records import (
@@ -107,7 +108,15 @@ def _judge(request: JudgeRequest, job: Job) -> JudgeResult:
         n=test.count,
         labelled=labels is not None,
         groups=groups if groups < test.count else 0,
-        baseline=baseline(first, task, labels),
+        baseline=baseline(first, task, labels, known=request.task.expected is not None),
+        blind=blind(
+            first,
+            None if first is None else first.facts(),
+            task,
+            labels,
+            distinct=judged.distinct,
+            groups=judged.groups,
+        ),
         doubts=judged.doubts(first),
     )
 

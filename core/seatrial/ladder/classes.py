@@ -77,7 +77,9 @@ def vanished(
     )
 
 
-def baseline(sweep: Sweep | None, task: Task, labels: Sequence[Any] | None) -> Baseline | None:
+def baseline(
+    sweep: Sweep | None, task: Task, labels: Sequence[Any] | None, *, known: bool = False
+) -> Baseline | None:
     """Whether the float baseline knows anything, and whether its labels are off by one."""
     if sweep is None or labels is None or not isinstance(task, Classify) or not sweep.classes:
         return None
@@ -97,6 +99,7 @@ def baseline(sweep: Sweep | None, task: Task, labels: Sequence[Any] | None) -> B
         classes=len(set(targets)),
         shift=shift if off else 0,
         shifted=100.0 * new / n if off else 100.0 * old / n,
+        known=known,
     )
 
 

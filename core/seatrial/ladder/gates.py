@@ -55,7 +55,7 @@ def grade(result: JudgeResult, sla: SLA) -> tuple[Graded, ...]:
     for facts in result.rungs:
         steps = [c for c in result.comparisons if _key(c) == _key(facts)]
         if not base_of(facts.rung, facts.source) or (facts.rung == ONNX_FP32 and not steps):
-            graded.append(_alone(facts, result))
+            graded.append(_alone(facts, result, sla))
         made = {step.against for step in steps}
         for name in base_of(facts.rung, facts.source):
             if name not in made and name != PYTORCH:
@@ -70,9 +70,9 @@ def _key(of: RungFacts | Comparison) -> tuple[str, str | None, str | None]:
     return of.rung, of.target, of.source
 
 
-def _alone(facts: RungFacts, result: JudgeResult) -> Graded:
+def _alone(facts: RungFacts, result: JudgeResult, sla: SLA) -> Graded:
     """The bottom rung: nothing to compare with, but it can be broken by itself."""
-    gate = broken(facts, None) or doubts(facts, result)
+    gate = broken(facts, None) or doubts(facts, result, sla.max_drop)
     if gate is None:
         gate = Gate(gate=NONE, code="ladder.baseline", reason="the baseline")
     row = _row(facts, None, result, gate, None)
@@ -97,7 +97,7 @@ def _step(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -> 
         text = f"nothing to compare with: {step.against} itself is broken: {below.reason}"
         gate = Gate(gate=UNPROVEN, code="ladder.reference", reason=text)
     if gate is None and facts.rung == ONNX_FP32:
-        gate = doubts(facts, result)
+        gate = doubts(facts, result, sla.max_drop)
     if gate is None:
         gate = _judged(step, facts, result, sla)
     row = _row(facts, step, result, gate, limit)

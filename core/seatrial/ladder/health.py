@@ -5,7 +5,7 @@ from __future__ import annotations
 from seatrial.codec import record
 from seatrial.tasks import base as tasks
 
-from .records import Comparison, JudgeResult, RungFacts
+from .records import Baseline, Comparison, JudgeResult, RungFacts
 
 PASS, NONE = "pass", "not applicable"
 FAIL, UNPROVEN, NOTE = tasks.FAIL, tasks.UNPROVEN, tasks.NOTE
@@ -16,8 +16,9 @@ LEAST_FOR_CONSTANT = 10
 #: A baseline this many standard deviations above guessing is one.
 SIGMAS = 2.0
 
-#: One that is not is at chance level if even the upper limit of its kappa is below this ("slight"
-#: in the usual reading); otherwise, or with few samples, it merely cannot be told.
+#: Cohen's kappa below this is "slight" (Landis and Koch, Biometrics 33 (1977) 159-174). A baseline
+#: whose upper limit is no more is at chance level if it cannot be told from guessing, and proves
+#: nothing if it can; above it, or with few samples, one that cannot be told merely cannot.
 KAPPA = 0.2
 LEAST_FOR_CHANCE = 30
 
@@ -101,10 +102,16 @@ def _constant(facts: RungFacts, base: RungFacts | None) -> str:
     return ""
 
 
-def doubts(facts: RungFacts, result: JudgeResult) -> Gate | None:
-    """Why the float baseline cannot serve as one, or not for all of its outputs."""
+def doubts(facts: RungFacts, result: JudgeResult, limit: float | None = None) -> Gate | None:
+    """Why the float baseline cannot serve as one, or not for all of its outputs.
+
+    Args:
+        facts: the baseline.
+        result: with what the judge found of it.
+        limit: of the drop against it, in the metric's unit.
+    """
     told = sorted((d for d in result.doubts if d.gate != NOTE), key=rank)
-    found = _unfit(facts, result) or next(map(gate_of, told), None)
+    found = _unfit(facts, result) or next(map(gate_of, told), None) or _blind(facts, result, limit)
     stuck = [o.output for o in facts.outputs if o.constant]
     if found is None and stuck and facts.n >= LEAST_FOR_CONSTANT:
         text = (
@@ -129,12 +136,26 @@ def _unfit(facts: RungFacts, result: JudgeResult) -> Gate | None:
     if baseline.classes == 1:
         text = "all test samples have the same label: a constant answer would score as well"
         return Gate(gate=UNPROVEN, code="baseline.one-class", reason=text)
-    if baseline.excess >= SIGMAS:
+    return _guessing(facts, result, baseline)
+
+
+def _guessing(facts: RungFacts, result: JudgeResult, baseline: Baseline) -> Gate | None:
+    """At chance level, or hardly above it and nobody said that this is all there is."""
+    known = baseline.known and not any(d.code == "baseline.expected" for d in result.doubts)
+    above = baseline.excess >= SIGMAS
+    if above and (baseline.kappa_high >= KAPPA or known):
         return None
     figures = (
         f"{facts.value:.1f} % of {facts.n} are right, guessing with its own class shares "
         f"gives {baseline.expected:.1f} %"
     )
+    if above:
+        text = (
+            f"the float model is hardly better than guessing: {figures}; a drop from there says "
+            "little: see labels, preprocessing and class order, or say what it reaches in training "
+            "([task] expected)"
+        )
+        return Gate(gate=UNPROVEN, code="baseline.chance", reason=text)
     if facts.n < LEAST_FOR_CHANCE or baseline.kappa_high >= KAPPA:
         text = f"the float model cannot be told from guessing: {figures}"
         return Gate(gate=UNPROVEN, code="baseline.chance", reason=text)
@@ -143,3 +164,25 @@ def _unfit(facts: RungFacts, result: JudgeResult) -> Gate | None:
         "do not fit the model"
     )
     return Gate(gate=FAIL, code="baseline.chance", reason=text)
+
+
+def _blind(facts: RungFacts, result: JudgeResult, limit: float | None) -> Gate | None:
+    """Whether an answer that never looks at the input could meet the limit as well."""
+    blind = result.blind
+    if blind is None or facts.value is None:
+        return None
+    unit = f" {facts.unit}" if facts.unit else ""
+    text = (
+        f"{facts.metric} is {facts.value:.4g}{unit}, and {blind.value:.4g}{unit} for the answer "
+        f"that is {blind.answer}, whatever the input"
+    )
+    if blind.least is None or blind.least <= 0:
+        text += ": on these samples the float model is not proven to be better"
+        return Gate(gate=UNPROVEN, code="baseline.blind", reason=text)
+    if limit is None or limit < blind.least:
+        return None
+    text += (
+        f": it is proven to be {blind.least:.3g}{unit} ahead, so that answer may meet a limit of "
+        f"{limit:.4g}{unit} as well"
+    )
+    return Gate(gate=UNPROVEN, code="baseline.blind", reason=text)

@@ -277,6 +277,7 @@ class Baseline:
         classes: different labels in the test set.
         shift: -1 or 1 when labels moved by that much fit far better, else 0.
         shifted: accuracy in points with the labels moved so.
+        known: the user said what the float model reaches, and it does.
     """
 
     rung: str
@@ -286,6 +287,24 @@ class Baseline:
     classes: int
     shift: int
     shifted: float
+    known: bool = False
+
+
+@record
+class Blind:
+    """The best answer that never looks at the input.
+
+    Attributes:
+        answer: it, in words (``always class 3``).
+        value: its metric.
+        ahead: how much better the float baseline is, in the metric's unit.
+        least: lower end of the 95 % interval of that; ``None``: too few units tell.
+    """
+
+    answer: str
+    value: float
+    ahead: float
+    least: float | None
 
 
 @record
@@ -313,6 +332,7 @@ class JudgeResult:
         doubts: what the task found wrong with the float baseline: labels, preprocessing, settings.
         refused: nothing was judged, and why: the parent raises it as a ``UserError``.
         baseline: ``None`` unless the task is a classification with labels.
+        blind: ``None`` where the task does not tell.
         labelled: whether a metric could be computed at all.
         groups: units when samples share groups, else 0.
     """
@@ -323,5 +343,6 @@ class JudgeResult:
     labelled: bool
     groups: int = 0
     baseline: Baseline | None = None
+    blind: Blind | None = None
     doubts: tuple[Doubt, ...] = ()
     refused: Refusal | None = None

@@ -118,6 +118,8 @@ class Task(Protocol):
     * ``predict(outputs)``, one class index per sample, for agreement between rungs;
     * ``reads(outputs)``, names of the outputs that the metric reads: all others are
       compared with the float model by themselves;
+    * ``blind(labels)``, the metric of the best answer that never looks at the input, before
+      ``scale``, and that answer in words: a limit that it meets shows nothing;
     * ``by_class(pooled)``, the metric per class as ``ClassValue``, to find classes that vanish;
     * ``doubts(cases)``, given ``(outputs, label, sample)`` of the float baseline: what shows that
       labels, preprocessing or settings do not fit the model;

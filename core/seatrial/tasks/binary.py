@@ -72,6 +72,15 @@ class Binary(OneOutput):
             values = values.reshape(true.size, -1)[:, self.positive]
         return Answers(values.ravel(), true.astype(bool))
 
+    def blind(self, labels: Sequence[Any]) -> tuple[float, str]:
+        """Of AUC a coin's; of F1 that of *yes* to everything."""
+        import numpy as np
+
+        if self.kind == "auc":
+            return 0.5, "the same for all"
+        true = np.concatenate([np.asarray(one, np.float64).ravel() for one in labels])
+        return ratio(2 * true.sum(), true.sum() + true.size), "always yes"
+
     def pool(self, statistics: Sequence[Answers]) -> Any:
         """Counts per sample, or all answers in order of their scores."""
         if self.kind == "f1":

@@ -6,6 +6,7 @@ taken over all steps, and intervals resample whole sequences.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,13 @@ class Sequence:
         self.reads = step.reads
         self.metric = step.metric
 
+    def blind(self, labels: Any) -> tuple[float, str] | None:
+        """That of a step, over all steps that count."""
+        steps = [step for one in labels for step in one[self.warmup :]]
+        best = getattr(self.step, "blind", None)
+        found: tuple[float, str] | None = best(steps) if best is not None and steps else None
+        return found
+
     def statistics(self, outputs: Mapping[str, Any], label: Any) -> Any:
         """What the steps of one sequence contribute.
 
@@ -81,6 +89,12 @@ class _Accuracy(Totals):
     def reads(self, outputs: Mapping[str, Any]) -> tuple[str, ...]:
         """The output with the class scores."""
         return self.classify.reads({name: value[0] for name, value in outputs.items()})
+
+    def blind(self, labels: Any) -> tuple[float, str]:
+        """Always the commonest classes."""
+        targets = [self.classify.target(one) for one in labels]
+        common = Counter(targets).most_common(self.classify.top)
+        return sum(n for _, n in common) / len(targets), f"always class {common[0][0]}"
 
     def statistics(self, outputs: Mapping[str, Any], label: Any) -> tuple[float, float]:
         """(steps right, steps)."""
