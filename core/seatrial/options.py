@@ -65,6 +65,7 @@ class SLA:
         max_memory_mb: highest peak resident memory of the process that runs the model.
         min_metric: lowest metric, in points.
         device_drop: highest drop from ``onnx-int8`` to ``device-int8``, in points (default 0.5).
+        class_drop: highest drop of any single class, in points (default: ``max_drop``).
         accept_agreement: lowest top-1 agreement, in percent, that stands in for labels.
         fail_on: one of :data:`FAIL_ON`.
         defaults: names of the fields above that nobody set; filled by :meth:`with_defaults`.
@@ -75,6 +76,7 @@ class SLA:
     max_memory_mb: float | None = None
     min_metric: float | None = None
     device_drop: float | None = None
+    class_drop: float | None = None
     accept_agreement: float | None = None
     fail_on: str | None = None
     defaults: tuple[str, ...] = ()
@@ -87,6 +89,8 @@ class SLA:
     def with_defaults(self) -> SLA:
         """All defaults filled in; ``defaults`` names the fields that were."""
         unset = {n: v for n, v in _SLA_DEFAULTS.items() if getattr(self, n) is None}
+        if self.class_drop is None:
+            unset["class_drop"] = unset.get("max_drop", self.max_drop)
         return dataclasses.replace(self, defaults=tuple(unset), **unset)
 
 

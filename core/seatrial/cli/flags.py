@@ -77,6 +77,11 @@ def sla(group: ArgumentParser | _ArgumentGroup, *, accuracy: bool = True) -> Non
             help="highest drop from the ONNX INT8 to the device's (default 0.5)",
         )
         group.add_argument(
+            "--class-drop",
+            metavar="POINTS",
+            help="highest drop of any single class (default: that of --max-drop)",
+        )
+        group.add_argument(
             "--accept-agreement",
             metavar="PERCENT",
             help="without labels, take this agreement with the float model for accuracy",
@@ -170,6 +175,7 @@ def sla_of(args: Namespace) -> SLA:
         max_drop=number(args, "max_drop") if hasattr(args, "max_drop") else None,
         min_metric=number(args, "min_metric") if hasattr(args, "min_metric") else None,
         device_drop=number(args, "device_drop") if hasattr(args, "device_drop") else None,
+        class_drop=number(args, "class_drop") if hasattr(args, "class_drop") else None,
         accept_agreement=(
             number(args, "accept_agreement", high=100) if hasattr(args, "max_drop") else None
         ),

@@ -23,7 +23,7 @@ _BUILDS = ("unsupported", "partial", "supported")
 _VERDICTS = ("DO NOT SHIP", "NOT PROVEN", "SHIP")
 #: Limits that an answer hangs on.
 _LIMITS = {
-    "accurate": ("max_drop", "min_metric", "device_drop", "accept_agreement"),
+    "accurate": ("max_drop", "min_metric", "device_drop", "class_drop", "accept_agreement"),
     "fast": ("max_latency", "max_memory_mb"),
     "compiles": (),
 }

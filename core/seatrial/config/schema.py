@@ -79,6 +79,7 @@ SLA: Fields = {
     "max_memory": v.memory_mb,
     "min_metric": v.amount,
     "device_drop": v.amount,
+    "class_drop": v.amount,
     "accept_agreement": v.points,
     "fail_on": v.choice(*FAIL_ON),
 }

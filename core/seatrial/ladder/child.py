@@ -22,11 +22,13 @@ from seatrial.verdict.stats import Paired, paired
 from .blind import blind
 from .classes import baseline, class_drops, value_drops, vanished
 from .differences import difference, match
+from .falls import falls
 from .records import (
     ONNX_FP32,
     ONNX_INT8,
     PYTORCH,
     ClassDrop,
+    ClassFall,
     Comparison,
     JudgeRequest,
     JudgeResult,
@@ -304,6 +306,7 @@ class _Judged:
             unmatched=unmatched,
             vanished=lost,
             worst_classes=tuple(d for d in drops if d.after < d.before)[:5],
+            fallen=self._fallen(sweep, base),
             doubts=tasks.apart(self.task, self._pairs(sweep, base)),
             unscored=self._unscored(pairs, base),
         )
@@ -333,6 +336,21 @@ class _Judged:
             return (), ()
         drops = value_drops(by_class(base.pooled), by_class(sweep.pooled))
         return drops, vanished(drops, share=SHARE_BY_CLASS, least_right=0)
+
+    def _fallen(self, sweep: Sweep, base: Sweep) -> tuple[ClassFall, ...]:
+        """Classes that lose more than their limit; known where every sample has a class."""
+        limit, broken = self.request.class_drop, sweep.bad_scores or base.bad_scores
+        if limit is None or broken or base.rung.rung != ONNX_FP32 or self.labels is None:
+            return ()
+        if not isinstance(self.task, Classify) or not sweep.scores:
+            return ()
+        return falls(
+            [self.task.target(self.labels[i]) for i in self.distinct],
+            [base.scores[i] for i in self.distinct],
+            [sweep.scores[i] for i in self.distinct],
+            [self.groups[i] for i in self.distinct],
+            limit,
+        )
 
     def _listed(self, base: Sweep) -> tuple[str, ...]:
         """Outputs of the reference whose rows are lists, if the task knows."""

@@ -15,6 +15,7 @@ from seatrial.verdict.proportions import clopper_pearson
 from seatrial.verdict.stats import Paired
 
 from .equality import branches, equal, float_step, int8_equality, rung_facts
+from .falls import FAR
 from .health import FAIL, NONE, NOTE, PASS, UNPROVEN, Gate, broken, doubts, gate_of, rank
 from .records import (
     DEVICE_FLOAT,
@@ -120,8 +121,11 @@ def _judged(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -
     if step.paired is None:
         return agreement_gate(step, sla.accept_agreement)
     drop = drop_gate(step.paired, limit if limit is not None else 0.0, step, facts.unit)
-    branch = branches(step)
-    return branch if branch is not None and drop.gate in (PASS, branch.gate) else drop
+    branch, fall = branches(step), class_gate(step, sla)
+    if branch is not None and drop.gate in (PASS, branch.gate):
+        drop = branch
+    # A class tells more than a mean that is merely open, and less than one that failed.
+    return fall if fall is not None and drop.gate in (PASS, UNPROVEN) else drop
 
 
 def _doubted(step: Comparison) -> Gate | None:
@@ -175,6 +179,27 @@ def drop_gate(drop: Paired, limit: float, step: Comparison, unit: str) -> Gate:
     return Gate(gate=UNPROVEN, code="accuracy.drop", reason=f"{text}; {wanted(drop)}")
 
 
+def class_gate(step: Comparison, sla: SLA) -> Gate | None:
+    """A class that loses more than its limit although the mean may be fine."""
+    if not step.fallen or sla.class_drop is None:
+        return None
+    worst = max(step.fallen, key=lambda f: f.least)
+    text = (
+        f"class {worst.index} by itself loses {100 * (worst.before - worst.after):.1f} points "
+        f"against {step.against}: {worst.lost} of {worst.n} cases lost, {worst.won} won; at least "
+        f"{worst.least:.1f} points with allowance for {worst.classes} classes, "
+        f"{sla.class_drop:g} are allowed"
+    )
+    others = [str(f.index) for f in step.fallen if f is not worst]
+    if others:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        text += f"; so do the classes {', '.join(others[:5])}{more}"
+    far = worst.least > sla.class_drop + FAR
+    if not far:
+        text += " (--class-drop says what a single class may lose)"
+    return Gate(gate=FAIL if far else UNPROVEN, code="accuracy.class-drop", reason=text)
+
+
 def wanted(drop: Paired) -> str:
     """How much more data would decide, in words."""
     if drop.needed < 0:
@@ -191,6 +216,7 @@ def _row(
     drop = step.paired if step else None
     agreed = 100.0 * step.agreed / step.n if step and step.agreed >= 0 else None
     short = gate.gate == UNPROVEN and drop is not None and drop.needed > 0
+    short = short and gate.code != "accuracy.class-drop"
     return rows.ladder(
         facts.rung,
         target=facts.target,

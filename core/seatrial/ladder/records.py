@@ -106,6 +106,7 @@ class JudgeRequest:
         task: what the outputs mean.
         max_drop: limit of the drop against ``onnx-fp32``, in the metric's unit.
         device_drop: limit of the drop of a device's INT8 against ``onnx-int8``.
+        class_drop: limit of the drop of single classes against ``onnx-fp32``; ``None``: none.
         seed: of the bootstrap.
     """
 
@@ -114,6 +115,7 @@ class JudgeRequest:
     task: TaskSpec
     max_drop: float = 1.0
     device_drop: float = 0.5
+    class_drop: float | None = None
     seed: int = 0
 
 
@@ -194,6 +196,30 @@ class ClassDrop:
 
 
 @record
+class ClassFall:
+    """One class that loses more than its limit, beyond chance.
+
+    Attributes:
+        n: its cases.
+        before: the share of them that is right in the reference.
+        after: in the candidate.
+        lost: cases that only the reference gets right.
+        won: cases that only the candidate gets right.
+        least: lower end of the interval of its drop, in points, corrected for ``classes``.
+        classes: how many classes were looked at.
+    """
+
+    index: int
+    n: int
+    before: float
+    after: float
+    lost: int
+    won: int
+    least: float
+    classes: int
+
+
+@record
 class RungFacts:
     """One rung by itself.
 
@@ -245,6 +271,7 @@ class Comparison:
         unmatched: outputs that only one of the two has.
         vanished: classes that the reference recognises and the candidate no longer does.
         worst_classes: those that lost most, at most five.
+        fallen: those that lose more than their limit by themselves, beyond chance.
         unscored: outputs of the candidate that the metric does not read.
         doubts: what the task found between the two, whatever the metric says.
     """
@@ -261,6 +288,7 @@ class Comparison:
     unmatched: tuple[str, ...] = ()
     vanished: tuple[ClassDrop, ...] = ()
     worst_classes: tuple[ClassDrop, ...] = ()
+    fallen: tuple[ClassFall, ...] = ()
     unscored: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
 

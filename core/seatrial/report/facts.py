@@ -90,9 +90,11 @@ def limits(data: Data) -> str:
         ("min_metric", "metric at least {:g} points"),
         ("device_drop", "device drop at most {:g} points"),
         ("accept_agreement", "agreement of {:g} % accepted in place of labels"),
+        ("class_drop", "drop of any class at most {:g} points"),
         ("max_memory_mb", "memory at most {:g} MB"),
     ):
-        if sla[key] is not None:
+        implied = key == "class_drop" and key in sla["defaults"]
+        if sla.get(key) is not None and not implied:
             default = " (default)" if key in sla["defaults"] else ""
             said.append(words.format(sla[key]) + default)
     if sla["max_latency"]:

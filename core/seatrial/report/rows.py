@@ -516,6 +516,7 @@ def sla(**known: Any) -> Row:
         "max_memory_mb": None,
         "min_metric": None,
         "device_drop": None,
+        "class_drop": None,
         "accept_agreement": None,
         "fail_on": None,
         "defaults": [],

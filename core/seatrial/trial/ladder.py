@@ -264,6 +264,7 @@ def judge(
         task=task,
         max_drop=sla.max_drop or 0.0,
         device_drop=sla.device_drop or 0.0,
+        class_drop=sla.class_drop,
         seed=trial.seed,
     )
     refs = [

@@ -214,6 +214,47 @@ def test_guessing_is_told_only_with_enough_samples(
     assert (found.row["gate"], found.code) == (gate, "baseline.chance")
 
 
+@pytest.mark.parametrize("n", [300, 1200, 6000])
+def test_a_baseline_barely_above_chance_never_passes(
+    bench: Any, logits: Make, rows: Any, n: int
+) -> None:
+    """A fifth right where guessing gets a sixth: told from chance or not, it proves nothing."""
+    values, labels = logits(n, right=0.05, classes=6)
+    test, rungs = bench.test_set(labels.tolist(), n), ladder(bench, values, noisy(values, 0.01))
+    graded = rows(bench.judge(test, rungs))
+    found = graded["onnx-fp32", None]
+    assert 17 < found.row["value"] < 25
+    assert found.row["gate"] != "not applicable" and found.code == "baseline.chance"
+    assert (found.row["gate"] == "not proven") is (n > 300)
+    known = TaskSpec(name="classify", expected=21.0)
+    found = rows(bench.judge(test, rungs, known))["onnx-fp32", None]
+    assert (found.row["gate"] == "not applicable") is (n == 6000)
+    high = TaskSpec(name="classify", expected=60.0)
+    found = rows(bench.judge(test, rungs, high))["onnx-fp32", None]
+    assert found.row["gate"] in ("fail", "not proven")
+
+
+@pytest.mark.parametrize(("limit", "gate"), [(1.0, "not applicable"), (4.0, "not proven")])
+def test_a_limit_that_a_constant_answer_meets_proves_nothing(
+    bench: Any, rows: Any, limit: float, gate: str
+) -> None:
+    """Of 1,000 samples 40 are of the rare class: always the other one is 96 % right."""
+    labels = (np.arange(1000) % 25 == 0).astype(int)
+    values = np.tile(np.array([1, 0], np.float32), (1000, 1)) + np.arange(1000)[:, None] / 1e4
+    rare = np.flatnonzero(labels)[:32]
+    values[rare] = values[rare, ::-1]
+    rungs = ladder(bench, values.astype("f4"), noisy(values, 0.01))
+    result = bench.judge(bench.test_set(labels.tolist(), 1000), rungs)
+    assert result.blind is not None and result.blind.answer == "always class 0"
+    assert result.blind.value == 96.0 and result.blind.ahead == pytest.approx(3.2)
+    assert result.blind.least is not None and 2 < result.blind.least < 3.2
+    found = rows(result, SLA(max_drop=limit))["onnx-fp32", None]
+    assert (found.row["gate"], found.code) == (
+        gate,
+        "baseline.blind" if limit > 1 else "ladder.baseline",
+    )
+
+
 def test_a_rare_class_that_is_found_is_better_than_guessing(bench: Any, rows: Any) -> None:
     labels = np.zeros(200, int)
     labels[:8] = 1

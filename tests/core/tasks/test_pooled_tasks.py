@@ -206,3 +206,24 @@ def test_a_packed_mask_is_the_mask(seed: int, dtype: str) -> None:
     mask = rng.integers(-5 if dtype in ("int16", "int64") else 0, 200, shape).astype(dtype)
     found = mask_of(pack_mask(mask))
     assert found.shape == shape and (found == mask).all()
+
+
+def test_the_best_answer_that_does_not_look() -> None:
+    """What a task says of it is what that answer scores, and no other constant scores more."""
+    rng = np.random.default_rng(3)
+    truth = [[int(v)] for v in rng.random(50) < 0.3]
+    numbers = rng.normal(2, 3, (50, 2)).tolist()
+    for task, answer in ((Binary("f1"), [1.0]), (Binary("auc"), [0.5])):
+        told = task.blind(truth)[0]
+        assert told == pytest.approx(value(task, [np.array(answer)] * 50, truth))
+    for metric, middle in (("mae", np.median(numbers, 0)), ("rmse", np.mean(numbers, 0))):
+        regress = Regress(metric)
+        told = regress.blind(numbers)[0]
+        assert told == pytest.approx(value(regress, [middle] * 50, numbers))
+        assert told < value(regress, [middle + 1.0] * 50, numbers)
+    steps = rng.integers(0, 3, (20, 6)).tolist()
+    told = Sequence("accuracy", warmup=1).blind(steps)
+    flat = np.array(steps)[:, 1:].ravel()
+    common = int(np.bincount(flat).argmax())
+    assert told == (float((flat == common).mean()), f"always class {common}")
+    assert Sequence("auc").blind([[0, 1], [1]]) == (0.5, "the same for all")
