@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import hashlib
 import json
 import math
 import types
@@ -37,8 +36,30 @@ class CodecError(ValueError):
     frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,)
 )
 def record(cls: type[T]) -> type[T]:
-    """Make a class a record: frozen, keyword-only, slotted."""
-    return dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    """Make a class a record: frozen, keyword-only, slotted; equal when type and fields are.
+
+    What dataclasses would generate for each class is written once here: every child pays for it.
+    """
+    cls.__eq__, cls.__hash__, cls.__repr__ = _equal, _hash, _repr  # type: ignore[method-assign]
+    made = dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+    return made(cls)
+
+
+def _values(self: Any) -> tuple[Any, ...]:
+    return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+
+
+def _equal(self: Any, other: object) -> bool:
+    return _values(self) == _values(other) if type(other) is type(self) else NotImplemented
+
+
+def _hash(self: Any) -> int:
+    return hash(_values(self))
+
+
+def _repr(self: Any) -> str:
+    told = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__dataclass_fields__)
+    return f"{type(self).__qualname__}({told})"
 
 
 def encode(value: Any) -> Any:
@@ -92,6 +113,8 @@ def canonical(value: Any) -> bytes:
 
 def digest(value: Any) -> str:
     """sha256 of the canonical JSON of a value, as 64 hexadecimal digits."""
+    import hashlib  # OpenSSL takes its time, and children need it seldom
+
     return hashlib.sha256(canonical(value)).hexdigest()
 
 

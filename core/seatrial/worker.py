@@ -13,7 +13,6 @@ import faulthandler
 import fcntl
 import json
 import os
-import platform
 import queue
 import resource
 import signal
@@ -189,7 +188,7 @@ def _on_channel(job: Mapping[str, Any], folder: Path, channel: Channel, parent: 
     channel.send(
         "hello",
         contract=CONTRACT,
-        python=platform.python_version(),
+        python=sys.version.split()[0],
         network=network,
     )
     files = JobFiles(folder, job["refs"], channel.progress)

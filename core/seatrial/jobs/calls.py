@@ -6,7 +6,6 @@ Python 3.10 and newer.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import json
@@ -136,6 +135,8 @@ class Plugin:
         for name in sorted(n for n in dir(self.object) if n.startswith("seatrial_")):
             marked = self.manager.parse_hookimpl_opts(self.object, name) is not None
             if name not in hookspecs.HOOKS and marked:
+                import difflib  # late: children need it seldom
+
                 near = difflib.get_close_matches(name, hookspecs.HOOKS, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 said.append(f"{name} is not a hook of contract {CONTRACT}{hint}")

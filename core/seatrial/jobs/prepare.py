@@ -28,6 +28,24 @@ from .outcome import Environment, Limits
 
 _PACKAGE_ROOT = str(Path(__file__).parent.parent.parent)
 _MEMORY_SHARE = 0.9
+#: Jobs in which numpy multiplies nothing. OpenBLAS starts a thread per core as soon as it is
+#: loaded, which doubles what importing numpy costs on two cores, and more on others.
+_WITHOUT_BLAS = frozenset(
+    {
+        "seatrial_describe",
+        "seatrial_probe",
+        "seatrial_check_static",
+        "seatrial_compile_check",
+        "seatrial_transform_layout",
+        "seatrial_load",
+        "seatrial.reference:load",
+        "seatrial.quantize.child:insert",
+        "seatrial.quantize.form_child:form",
+        "seatrial.export.child:describe",
+        "seatrial.export.recipes_child:change",
+        "seatrial.ladder.child:ready",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +202,7 @@ def prepare(workspace: Workspace, call: Call) -> Prepared:
         "plugin": {"id": call.plugin.id, "value": call.plugin.value} if call.plugin else None,
         "request": encode(call.request),
         "refs": {d: f"../../objects/{d}" for d in call.digests()},
-        "environment": variables,
+        "environment": {**_quiet(call), **variables},
         "path": _extra_path() if call.own else [],
         "network": call.network,
         "user": call.user,
@@ -198,6 +216,11 @@ def prepare(workspace: Workspace, call: Call) -> Prepared:
     (folder / "job.json").write_text(text, "utf-8", "surrogatepass")
     log_name = log.relative_to(workspace.root.parent).as_posix()
     return Prepared(call=call, folder=folder, job=job, log=log, log_name=log_name)
+
+
+def _quiet(call: Call) -> dict[str, str]:
+    """OpenBLAS without threads, unless the description or the user says otherwise."""
+    return {"OPENBLAS_NUM_THREADS": "1"} if call.name in _WITHOUT_BLAS else {}
 
 
 def _new_folder(jobs: Path, call: Call, identity: str) -> Path:

@@ -138,3 +138,20 @@ def test_every_field_refuses_every_other_type_and_names_the_place(cls, data):
 def test_what_is_no_json_is_refused(bad):
     with pytest.raises(CodecError):
         encode({"value": bad} if not isinstance(bad, dict) else bad)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_records_compare_hash_and_show_as_dataclasses_do(data):
+    fields = {"reason": TEXT, "node": TEXT, "severity": TEXT}
+    one, other = (data.draw(st.fixed_dictionaries(fields)) for _ in range(2))
+    plain = dataclasses.make_dataclass("Finding", fields, frozen=True)
+    made = [results.Finding(**f) for f in (one, other, one)]
+    assert (made[0] == made[1]) == (plain(**one) == plain(**other))
+    assert made[0] == made[2] and hash(made[0]) == hash(made[2])
+    assert made[0] != plain(**one) and made[0] != None  # noqa: E711 - the operator is meant
+    shown = {f.name: getattr(made[0], f.name) for f in dataclasses.fields(made[0])}
+    told = dataclasses.make_dataclass("Finding", [(n, Any) for n in shown])(**shown)
+    assert repr(made[0]) == repr(told)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made[0].reason = "other"

@@ -46,6 +46,7 @@ def test_only_listed_variables_reach_a_child(runner, faults, model, monkeypatch,
     assert "hunter2" not in " ".join(outcome.result.notes)
     assert seen["OMP_NUM_THREADS"] == "3" and seen["MY_OPTION"] == "1"
     assert seen["FAULTS_TELEMETRY"] == "off"
+    assert seen["OPENBLAS_NUM_THREADS"] == "1"
     assert seen["CI"] == "true" and seen["DO_NOT_TRACK"] == "1"
     assert seen["https_proxy"] == seen["HTTP_PROXY"] == "http://127.0.0.1:9"
     assert "PYTHONPATH" not in seen
@@ -53,6 +54,12 @@ def test_only_listed_variables_reach_a_child(runner, faults, model, monkeypatch,
     for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         assert seen[name].startswith(job), name
     assert not (outcome.out.parent / "scratch").exists()
+
+
+def test_who_wants_threads_for_a_compiler_gets_them(runner, faults, model):
+    wanted = {"OPENBLAS_NUM_THREADS": "4"}
+    outcome = ask(runner, faults, model, "environment", variables=wanted)
+    assert "OPENBLAS_NUM_THREADS=4" in outcome.result.notes
 
 
 def test_a_child_has_its_own_group_no_cores_and_no_input(runner, faults, model):
