@@ -11,7 +11,7 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from .codec import digest
 from .errors import UserError
@@ -26,6 +26,7 @@ from .jobs.outcome import Environment, Limits, Outcome
 from .jobs.prepare import Call
 from .jobs.remote import Progress
 from .jobs.sessions import SessionHandle
+from .jobs.together import together
 from .registry import Plugin
 from .results import Artifact, Availability, LoadRequest, Ref
 from .session import RunReply
@@ -48,6 +49,7 @@ _DESCRIBE_LIMITS = Limits(timeout_s=60.0)
 #: Whether a job's result may be used again; a function of the result where that depends on it.
 Remember = bool | Callable[[Any], bool]
 _open: weakref.WeakSet[Runner] = weakref.WeakSet()
+T = TypeVar("T")
 
 
 class Terminated(KeyboardInterrupt):
@@ -321,6 +323,27 @@ class Runner:
         call = dataclasses.replace(call, remember=remember)
         run = [samples.sha256, None if indices is None else list(indices), batch]
         return self._desk.outputs(call, samples, indices, batch=batch, facts=digest(run))
+
+    def together(self, calls: Sequence[Callable[[], T]]) -> list[T]:
+        """Make several calls of this runner's side by side, for children that mostly start up.
+
+        Runs of sessions still take turns, so no inference is disturbed by another one.
+
+        Args:
+            calls: independent of one another; their results come in this order.
+
+        Raises:
+            UserError: the first that any of the calls raised, once all have ended.
+            KeyboardInterrupt: after every child was killed.
+        """
+        if self._desk.in_process:
+            return [call() for call in calls]
+        return together(calls, self._desk.halt)
+
+    @property
+    def halted(self) -> bool:
+        """It was interrupted: what calls still say is of their own killing."""
+        return self._desk.halted
 
     def adopt(self, outcome: Outcome[Any], artifact: Artifact) -> Ref:
         """Move an artefact of an outcome into the store.

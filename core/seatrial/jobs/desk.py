@@ -52,6 +52,7 @@ class Desk:
         self._alive: list[Path] = []
         self._turn = threading.Lock()
         self._start = threading.Lock()
+        self.halted = False
 
     def one_shot(self, call: Call, kind: type[Any] | None) -> Outcome[Any]:
         """Do a job to its end.
@@ -193,8 +194,16 @@ class Desk:
         while self._alive:
             shutil.rmtree(self._alive.pop() / "scratch", ignore_errors=True)
 
+    def halt(self) -> None:
+        """Close, and start nothing any more: another thread may be about to."""
+        with self._start:
+            self.halted = True
+        self.close()
+
     def _children(self) -> Supervisor:
         with self._start:
+            if self.halted:
+                raise RuntimeError("the runner was halted")
             if self._supervisor is None:
                 self._supervisor = Supervisor()
             return self._supervisor

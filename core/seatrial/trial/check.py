@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -58,16 +59,7 @@ def _check(trial: Trial, options: CheckOptions) -> Report:
     budget = None if options.deep else (options.budget_s or BUDGET_S)
     forms = UnitForms(trial)
     with trial.stage("compile", 3, 3):
-        for state in trial.targets:
-            trial.progress("compile", state.id)
-            shapes = options.shapes
-            clock = Clock(budget)
-            compile_stage.check_float(trial, state, shapes=shapes, clock=clock)
-            form = partial(forms, clock=clock)
-            compile_stage.check_int8(
-                trial, state, form, shapes=shapes, structure_only=True, clock=clock
-            )
-            compile_stage.finish(state)
+        compile_stage.each(trial, partial(_ask, trial, options.shapes, budget, forms))
     data = new("check", command_line=options.command_line)
     data["model"] = document.model_row(trial.model)
     data["targets"] = [document.target_row(t) for t in trial.targets]
@@ -78,6 +70,20 @@ def _check(trial: Trial, options: CheckOptions) -> Report:
     data["reasons"] = [*document.note_reasons(trial.model), *_reasons(trial.targets)]
     data["next"] = _next(options, trial)
     return Report(data, strict=options.strict)
+
+
+def _ask(
+    trial: Trial,
+    shapes: Mapping[str, tuple[int, ...]],
+    budget: float | None,
+    forms: UnitForms,
+    state: TargetState,
+) -> None:
+    clock = Clock(budget)
+    compile_stage.check_float(trial, state, shapes=shapes, clock=clock)
+    form = partial(forms, clock=clock)
+    compile_stage.check_int8(trial, state, form, shapes=shapes, structure_only=True, clock=clock)
+    compile_stage.finish(state)
 
 
 class UnitForms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,15 @@ STATIC_S = 60.0
 LEAST_S = 5.0
 #: The clock of a command without a budget.
 UNHURRIED = Clock()
+
+
+def each(trial: Trial, ask: Callable[[TargetState], None]) -> None:
+    """Ask every target: compilers one after the other, tables of what is not here side by side."""
+    for state in trial.usable:
+        trial.progress("compile", state.id)
+        ask(state)
+    absent = [state for state in trial.targets if not state.usable]
+    trial.runner.together([functools.partial(ask, state) for state in absent])
 
 
 def check_float(

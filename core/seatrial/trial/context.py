@@ -277,7 +277,7 @@ class Trial:
             fault: what happened; ``None`` does nothing.
             decisive: it ends work on the target; otherwise it only costs a part of the report.
         """
-        if fault is None:
+        if fault is None or self.runner.halted:
             return
         state.facts.setdefault("faults", []).append(fault)
         if decisive:

@@ -294,16 +294,18 @@ def write(trial: Trial, model: r.Ref, out: Path) -> None:
 
 
 def _compile(trial: Trial, *, dynamic: bool) -> None:
-    """Ask every usable target about the exported model."""
+    """Ask every target about the exported model."""
     shapes = (
         {t.name: tuple(int(d) for d in t.shape) for t in trial.model.facts.inputs}
         if not dynamic
         else {}
     )
-    for state in trial.targets:
-        trial.progress("compile", state.id)
+
+    def ask(state: TargetState) -> None:
         compile_stage.check_float(trial, state, shapes=shapes, clock=Clock(COMPILE_S))
         compile_stage.finish(state)
+
+    compile_stage.each(trial, ask)
 
 
 def _next(options: ExportOptions, made: Made, out: Path) -> list[str]:

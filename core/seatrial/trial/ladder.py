@@ -5,7 +5,9 @@ The test set is opened here and not before: by now every choice is frozen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
@@ -29,6 +31,9 @@ REFERENCE = "seatrial.reference:load"
 REFERENCE_NAME = "reference (CPU, FP32)"
 #: Samples on which a rung is run again in ways that change no class counts but show a floor.
 NOISE_SAMPLES = 64
+
+#: Models up to this size are started side by side: several of them are no burden on the memory.
+LIGHT_BYTES = 64 * 2**20
 
 #: Pieces that are rungs; another layout of the same artefact was proven equal by itself.
 RUNG_PIECES = ("fp32", "native", "int8")
@@ -104,56 +109,67 @@ def rungs(
     Returns:
         The rungs that ran, and the faults of the reference (a target's own are in its state).
     """
-    found, faults = _reference_rungs(trial, test, portables, noise=noise)
+    models = _reference_models(trial, portables)
+    calls: list[Callable[[], lr.Rung | r.Fault | None]] = [
+        partial(_reference_rung, trial, test, model, noise=noise) for model in models
+    ]
     for state in targets:
         pieces: dict[str, Piece] = state.facts.get("pieces", {})
-        for name in RUNG_PIECES:
-            piece = pieces.get(name)
-            if piece is None:
-                continue
-            trial.progress("ladder", f"{state.id} {piece.stated}")
-            rung = _device_rung(trial, state, name, piece, test, noise=noise)
-            if rung is not None:
-                found.append(rung)
-    return found, faults
+        calls += [
+            partial(_device_rung, trial, state, name, pieces[name], test, noise=noise)
+            for name in RUNG_PIECES
+            if name in pieces
+        ]
+    light = trial.model.ref.bytes <= LIGHT_BYTES
+    made = trial.runner.together(calls) if light else [call() for call in calls]
+    found = [one for one in made if isinstance(one, lr.Rung)]
+    return found, [one for one in made if isinstance(one, r.Fault)]
 
 
-def _reference_rungs(
-    trial: Trial, test: r.Ref, portables: Iterable[Portable], *, noise: bool
-) -> tuple[list[lr.Rung], list[r.Fault]]:
-    found: list[lr.Rung] = []
-    faults: list[r.Fault] = []
-    models: list[tuple[str, str | None, r.Ref, str, str]] = []
+@dataclasses.dataclass(frozen=True)
+class _Model:
+    """A model that runs on the reference: which rung it is, and how it is read."""
+
+    rung: str
+    ref: r.Ref
+    precision: str
+    optimize: str = "all"
+    source: str | None = None
+
+
+def _reference_models(trial: Trial, portables: Iterable[Portable]) -> list[_Model]:
+    models = []
     if not trial.model.facts.has_qdq:
-        models.append((lr.ONNX_FP32, None, trial.model.ref, "all", "FP32"))
+        models.append(_Model(lr.ONNX_FP32, trial.model.ref, "FP32"))
     for portable in portables:
         if portable.chosen is not None and portable.chosen.ref is not None:
             ref = portable.chosen.ref
-            models.append((lr.ONNX_INT8, f"qdq:{ref.sha256[:16]}", ref, "none", "INT8"))
-    for rung, source, model, optimize, precision in models:
-        trial.progress("ladder", f"reference {precision}")
-        outputs = reference_outputs(trial, model, test, optimize=optimize)
-        if isinstance(outputs, r.Fault):
-            faults.append(outputs)
-            continue
-        again = _reference_noise(trial, model, test, optimize) if noise else ()
-        found.append(
-            lr.Rung(
-                rung=rung,
-                outputs=outputs,
-                source=source,
-                precision=precision,
-                noise=again,
-                ran_on=REFERENCE_NAME + ("" if optimize == "all" else ", Q/DQ taken literally"),
-                artifact=model.sha256,
-            )
-        )
-    return found, faults
+            source = f"qdq:{ref.sha256[:16]}"
+            models.append(_Model(lr.ONNX_INT8, ref, "INT8", "none", source))
+    return models
+
+
+def _reference_rung(trial: Trial, test: r.Ref, model: _Model, *, noise: bool) -> lr.Rung | r.Fault:
+    trial.progress("ladder", f"reference {model.precision}")
+    outputs = reference_outputs(trial, model.ref, test, optimize=model.optimize)
+    if isinstance(outputs, r.Fault):
+        return outputs
+    literal = "" if model.optimize == "all" else ", Q/DQ taken literally"
+    return lr.Rung(
+        rung=model.rung,
+        outputs=outputs,
+        source=model.source,
+        precision=model.precision,
+        noise=_reference_noise(trial, model.ref, test, model.optimize) if noise else (),
+        ran_on=REFERENCE_NAME + literal,
+        artifact=model.ref.sha256,
+    )
 
 
 def _device_rung(
     trial: Trial, state: TargetState, name: str, piece: Piece, test: r.Ref, *, noise: bool
 ) -> lr.Rung | None:
+    trial.progress("ladder", f"{state.id} {piece.stated}")
     ships = name == ("int8" if "int8" in state.facts["pieces"] else "fp32")
     outputs = build.run_once(trial, state, piece, test, decisive=ships)
     if outputs is None:

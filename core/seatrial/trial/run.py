@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from seatrial import data as data_room
@@ -37,6 +38,7 @@ from seatrial.trial import (
 from seatrial.trial.audit import review, varies
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
+from seatrial.trial.targets import TargetState
 from seatrial.verdict.fast import LEAST_CALLS
 
 #: ``--quick`` ends within two minutes: the budget of the stages, leaving time for the report.
@@ -116,16 +118,7 @@ def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> N
     with trial.stage("calibration data", 3, STAGES):
         _calibration(trial, found)
     with trial.stage("compile", 4, STAGES):
-        for state in trial.targets:
-            trial.progress("compile", state.id)
-            shapes = shapes_of.static(trial, state, found, options.shapes)
-            state.facts["shapes"] = shapes
-            compile_stage.check_float(trial, state, shapes=shapes)
-            table = trial.config.target(state.id)
-            typed = options.shapes or (table is not None and table.shapes)
-            if not typed and compile_stage.free_shapes(trial, state, shapes):
-                state.facts["shapes"] = {}
-            compile_stage.finish(state)
+        compile_stage.each(trial, functools.partial(_compile, trial, found, options))
     with trial.stage("INT8", 5, STAGES):
         _int8(trial, found)
     with trial.stage("layout", 6, STAGES):
@@ -137,6 +130,17 @@ def _stages(trial: Trial, found: Evidence, options: RunOptions, model: str) -> N
     with trial.stage("benchmark", 9, STAGES):
         _benchmark(trial, found)
         breaks.explain(trial, found)
+
+
+def _compile(trial: Trial, found: Evidence, options: RunOptions, state: TargetState) -> None:
+    shapes = shapes_of.static(trial, state, found, options.shapes)
+    state.facts["shapes"] = shapes
+    compile_stage.check_float(trial, state, shapes=shapes)
+    table = trial.config.target(state.id)
+    typed = options.shapes or (table is not None and table.shapes)
+    if not typed and compile_stage.free_shapes(trial, state, shapes):
+        state.facts["shapes"] = {}
+    compile_stage.finish(state)
 
 
 def _calibration(trial: Trial, found: Evidence) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -123,17 +124,20 @@ def survey(
 
 def probe(runner: Runner, states: Sequence[TargetState]) -> None:
     """Ask each target whether it can be used here."""
-    for state in states:
-        if state.target is None:
-            continue
-        outcome: Outcome[r.Availability] = runner.hook(
+
+    def ask(state: TargetState, target: r.Target) -> Outcome[r.Availability]:
+        return runner.hook(
             state.plugin,
             "seatrial_probe",
-            r.ProbeRequest(target=state.target.id),
+            r.ProbeRequest(target=target.id),
             refs=(),
             env=state.env,
             variables=state.variables(),
         )
+
+    known = [(state, state.target) for state in states if state.target is not None]
+    outcomes = runner.together([functools.partial(ask, *one) for one in known])
+    for (state, _), outcome in zip(known, outcomes, strict=True):
         state.availability = outcome.result
         state.blame(outcome.fault)
     _hold_to_account(states)
