@@ -107,7 +107,11 @@ def needed(b: float, c: float, n: int, margin: float, power: float | None = None
         return None
 
     def enough(size: float) -> bool:
-        return bool(tango(b / n * size, c / n * size, size)[1] <= margin)
+        # The upper limit is not above the margin where the score statistic there is below -z.
+        more, fewer = b / n * size, c / n * size
+        return bool(
+            more - fewer - size * margin + Z * _null_deviation(more, fewer, size, margin) < 0
+        )
 
     high = 16
     while not enough(high):
