@@ -96,10 +96,12 @@ def between(one: Any, two: Any, seed: int, draws: int = DRAWS) -> Distance:
     n = len(one)
     first = np.zeros(len(both), bool)
     first[:n] = True
-    value = _energy(gaps, first)
+    value = float(_energy(gaps, first[:, None])[0])
+    if not draws:
+        return Distance(value, 0.0, 0.0)
     draw = np.random.default_rng(seed)
-    usual = [_energy(gaps, draw.permutation(first)) for _ in range(draws)] or [0.0]
-    return Distance(value, float(np.percentile(usual, 95)), float(max(usual)))
+    usual = _energy(gaps, np.stack([draw.permutation(first) for _ in range(draws)], axis=1))
+    return Distance(value, float(np.percentile(usual, 95)), float(usual.max()))
 
 
 def pairwise(one: Any, two: Any) -> Any:
@@ -110,16 +112,27 @@ def pairwise(one: Any, two: Any) -> Any:
     return np.sqrt(np.maximum(squares, 0))
 
 
-def _energy(gaps: Any, first: Any) -> float:
-    """The coefficient H, without bias: pairs of a sample with itself do not count."""
+def _energy(gaps: Any, first: Any) -> Any:
+    """The coefficient H, without bias: pairs of a sample with itself do not count.
+
+    Args:
+        gaps: distances, (samples, samples).
+        first: which samples are the first set's, (samples, divisions): all in one product.
+
+    Returns:
+        (divisions,).
+    """
+    import numpy as np
+
     a = first.astype(float)
     b = 1 - a
-    n, m = a.sum(), b.sum()
-    ga, gb = gaps @ a, gaps @ b
-    across = float(a @ gb) / (n * m)
-    within_a = float(a @ ga) / (n * max(n - 1, 1))
-    within_b = float(b @ gb) / (m * max(m - 1, 1))
-    return float((2 * across - within_a - within_b) / (2 * across + 1e-12))
+    n, m = a.sum(0), b.sum(0)
+    ga = gaps @ a
+    gb = gaps.sum(1)[:, None] - ga
+    across = (a * gb).sum(0) / (n * m)
+    within_a = (a * ga).sum(0) / (n * np.maximum(n - 1, 1))
+    within_b = (b * gb).sum(0) / (m * np.maximum(m - 1, 1))
+    return (2 * across - within_a - within_b) / (2 * across + 1e-12)
 
 
 def k_means(values: Any, k: int, seed: int, rounds: int = 15) -> tuple[Any, Any]:

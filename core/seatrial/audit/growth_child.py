@@ -64,6 +64,9 @@ class _Growth:
 
     def run(self) -> Growth:
         """Ranges of all parts first, then model by model."""
+        # The insertion needs it anyway, and with it no set-up needs a process of its own.
+        import onnx  # noqa: F401
+
         self.job.progress("float outputs of the held-out samples", 0.0)
         self.judge.run(self.job.path(self.request.model))
         tables = self._tables()
