@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -9,6 +10,11 @@ import pytest
 # is a program that can be interrupted.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The program is started hundreds of times: its modules are compiled once, whatever the environment
+# of whoever runs the tests says of bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 #: The coverage tables of the conformance kit; it prints nothing where no suite ran.
 pytest_plugins = ["seatrial.testing.table"]
