@@ -16,7 +16,7 @@ import seatrial_openvino.check, seatrial_openvino.static
 from seatrial.results import CheckRequest
 from seatrial.testing import LocalJob
 
-DEADLINE = 10
+DEADLINE = 5
 
 def direct(path):
     core = openvino.Core()
