@@ -20,7 +20,7 @@ def test_a_fault_is_a_row_and_the_others_answer(
     sickness: str, kind: str, signal: str, check, relu
 ) -> None:
     check.install(compile=sickness)
-    found = check(relu, "-b", "sick:cpu", "-b", "onnxruntime:cpu", "--budget", "12")
+    found = check(relu, "-b", "sick:cpu", "-b", "onnxruntime:cpu", "--budget", "8")
     assert found.code == 3
     sick = found.target("sick:cpu")["built"]
     assert sick["verdict"] == "unknown"

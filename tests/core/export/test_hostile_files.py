@@ -132,7 +132,7 @@ def test_sound_files_pass_and_one_in_training_mode_does_not(room, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "limits"),
-    [(Endless, {"timeout_s": 8.0}), (Hungry, {"memory_mb": 2500, "timeout_s": 40.0})],
+    [(Endless, {"timeout_s": 6.0}), (Hungry, {"memory_mb": 2500, "timeout_s": 40.0})],
 )
 def test_an_archive_that_hangs_or_eats_all_memory_is_a_fault(tmp_path, module, limits):
     path = tmp_path / "bad.pt"

@@ -133,7 +133,7 @@ def test_quantize_recovers_without_timing_and_all_int8_forbids_it(shelf, tmp_pat
     report = api.quantize(
         QuantizeOptions(
             model=str(shelf / "outlier.onnx"),
-            calibration=str(shelf / "calibration.npz"),
+            calibration=f"{shelf / 'calibration.npz'}[0:96]",
             out=str(tmp_path / "made.onnx"),
             targets=("onnxruntime:cpu",),
             all_int8=forbidden,
