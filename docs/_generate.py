@@ -1,15 +1,17 @@
 """Pages that are made from the program itself, so that they cannot say anything else.
 
 A hook of mkdocs: commands from their parsers, findings from the stories of ``explain``, the
-contract from its types.
+contract from its types, coverage from what runs of the kit and of ``benchmarks/nodes.py`` left.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 import typing
+from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -17,6 +19,11 @@ from mkdocs.structure.files import File, Files
 
 from seatrial import explain, hookspecs, results
 from seatrial.cli.app import COMMANDS, parser
+from seatrial.testing import record
+
+#: What runs left: tables of the kit, and agreement with the runtimes called directly.
+KIT = Path(__file__).parent / "backends" / "kit"
+AGREEMENT = Path(__file__).parent / "backends" / "agreement.json"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -25,6 +32,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "commands.md": commands(),
         "findings.md": findings(),
         "backends/contract.md": contract(),
+        "backends/coverage.md": coverage(),
     }
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
@@ -111,3 +119,44 @@ def _default(field: dataclasses.Field[Any]) -> str:
     if field.default_factory is not dataclasses.MISSING:
         return "empty"
     return "required"
+
+
+def coverage() -> str:
+    """Every backend under the kit, and beside its own runtime."""
+    parts = [
+        "# Coverage",
+        "",
+        "What the conformance kit counted for each backend: models that it must take and compute "
+        "(*right*; *partial*: taken, but not all of it on the target), what was *refused* where "
+        "that is allowed, and gaps that are declared with a reason: *notimpl* (the backend could), "
+        "*notyet* (its toolchain cannot), *never*. [The tutorial](tutorial.md#5-pass-the-conformance-kit) "
+        "tells how the kit works. The tables are the output of `make kit` and `make vendors`, not "
+        "typed in.",
+        "",
+        *record.markdown(record.read(KIT)).splitlines(),
+        "",
+        "## Is `check` right?",
+        "",
+        "ONNX's node tests and whole models go two ways: through the hooks, as `check` does, and "
+        "through a few lines against the runtime's own Python API. They agree when both refuse, or "
+        "both run and give the same numbers. *Static* counts nodes' models that the table alone "
+        "calls unsupported, and how often the compiler took them all the same.",
+        "",
+    ]
+    rows = json.loads(AGREEMENT.read_text("utf-8"))
+    heads = ("", "models", "asked", "agree", "", "static: unsupported", "wrong", "date")
+    parts += record.grid(heads, (_agreement(row) for row in rows))
+    for row in rows:
+        if row["disagree"]:
+            parts += ["", f"### Where {row['backend']} differs: {row['what']}", ""]
+            parts += ["| case | how | |", "|---|---|---|"]
+            for case, (kind, text) in row["disagree"].items():
+                said = " ".join(text.split()).replace("|", "&#124;").replace("<", "&lt;")
+                parts.append(f"| `{case}` | {kind} | {said} |")
+    return "\n".join(parts) + "\n"
+
+
+def _agreement(row: dict[str, Any]) -> tuple[object, ...]:
+    share = f"{100 * row['agreed'] / row['asked']:.2f} %"
+    static = (row["static_denied"], row["static_wrong"]) if row["static_denied"] else ("-", "-")
+    return (row["backend"], row["what"], row["asked"], row["agreed"], share, *static, row["date"])

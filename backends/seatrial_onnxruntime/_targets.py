@@ -181,5 +181,5 @@ def description() -> Description:
         seconds_per_compile=0.5,
         seconds_per_sample=0.02,
         optimise_off=True,
-        hardware_run="never",
+        hardware_run="not needed: CPU; others never",
     )

@@ -498,6 +498,7 @@ class BackendRow:
 
     Attributes:
         problem: why it can't be used at all (broken, duplicate name).
+        problems: misspelt, unmarked or missing hooks, one sentence each.
         env: the environment its children run in, ``""``: our own interpreter.
     """
 
@@ -511,6 +512,7 @@ class BackendRow:
     hardware_run: str = ""
     hooks: tuple[str, ...] = ()
     problem: str = ""
+    problems: tuple[str, ...] = ()
     install_hint: str = ""
     fault: Fault | None = None
     targets: tuple[TargetRow, ...] = ()

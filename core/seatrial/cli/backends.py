@@ -45,4 +45,4 @@ def run(args: Namespace) -> int:
             output.put(backends_view.lock(result), sys.stdout)
         else:
             backends_view.show(result, sys.stdout)
-    return 3 if any(row.problem or row.fault for row in result.rows) else 0
+    return 3 if any(row.problem or row.problems or row.fault for row in result.rows) else 0

@@ -25,6 +25,7 @@ def show(result: BackendsResult, stream: TextIO) -> None:
         page.sheet(_environments(result))
     page.sheet(_targets(result))
     _problems(page, result)
+    _against_contract(page, result)
     usable = [t.target for row in result.rows for t in row.targets if t.usable]
     page.commands([f"seatrial check MODEL.onnx -b {usable[0]}"] if usable else ["seatrial demo"])
     page.end()
@@ -132,6 +133,15 @@ def _problems(page: Page, result: BackendsResult) -> None:
             page.line((safe(short, 400), "dim"), indent=4)
         if hint:
             page.line(("→ ", "bold cyan"), safe(hint, 240), indent=4)
+
+
+def _against_contract(page: Page, result: BackendsResult) -> None:
+    """For vendors: hooks that are misspelt, unmarked or missing."""
+    listed = [(row.backend, text) for row in result.rows for text in row.problems]
+    if listed:
+        page.heading("Against the contract")
+    for backend, text in listed:
+        page.labelled(safe(backend, NAME), safe(text, 240), "bold")
 
 
 def _of_row(row: BackendRow) -> list[tuple[str, str, str]]:

@@ -82,6 +82,7 @@ def _backend(plugin: Plugin, states: list[TargetState], env: str) -> BackendRow:
         hardware_run=described.hardware_run if described else "",
         hooks=first.hooks if first else (),
         problem=plugin.problem,
+        problems=first.problems if first else (),
         install_hint=described.install_hint if described else "",
         fault=first.fault if first and broken and not plugin.problem else None,
         targets=tuple(_target(s) for s in states if s.target is not None),

@@ -46,6 +46,7 @@ class TargetState:
         asked: named by ``-b``, so that being unavailable counts.
         expected: one of those that ``-b BACKEND`` without a target stands for: being unavailable
             counts only if none of them is usable.
+        problems: misspelt, unmarked or missing hooks of its backend.
         fault: the first fault that ended work on this target.
     """
 
@@ -56,6 +57,7 @@ class TargetState:
     expected: bool = False
     hooks: tuple[str, ...] = ()
     contract: str = ""
+    problems: tuple[str, ...] = ()
     description: r.Description | None = None
     target: r.Target | None = None
     availability: r.Availability | None = None
@@ -183,6 +185,7 @@ def _states(
                 expected="" in named and target.default,
                 hooks=described.hooks,
                 contract=described.contract,
+                problems=described.problems,
                 description=described.description,
                 target=target,
             )

@@ -364,6 +364,11 @@ def test_backends_lists_freezes_and_fails_on_a_broken_plugin(capsys, verb):
     code, out, _ = run(capsys, "backends", "-q")
     assert code == 3
     assert "two of that name" in out
+    unfinished = BackendRow(backend="a", dist="d", version="1", problems=("b is missing",))
+    verb("backends", BackendsResult(rows=(unfinished,)))
+    code, out, _ = run(capsys, "backends", "-q")
+    assert code == 3
+    assert "a  b is missing" in out
 
 
 def test_check_of_several_models(capsys, verb):

@@ -1,0 +1,66 @@
+"""Figures of ``nodes.py --json FOLDER``, its parts put together: the data of the page on coverage.
+
+python benchmarks/agreement.py FOLDER docs/backends/agreement.json
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from nodes import AGREED
+
+
+def merged(name: str, parts: list[dict[str, Any]], when: float) -> dict[str, Any]:
+    """One row: a backend, and node tests or whole models."""
+    kinds: collections.Counter[str] = collections.Counter()
+    static: collections.Counter[tuple[str, str]] = collections.Counter()
+    disagree: dict[str, list[str]] = {}
+    for part in parts:
+        kinds.update(part["kinds"])
+        static.update({(claim, verdict): n for claim, verdict, n in part["static"]})
+        disagree |= part["disagree"]
+    denied = {v: n for (claim, v), n in static.items() if claim == "unsupported"}
+    return {
+        "backend": parts[0]["backend"],
+        "what": name,
+        "date": datetime.datetime.fromtimestamp(when, datetime.UTC).date().isoformat(),
+        **parts[0]["about"],
+        "asked": sum(p["asked"] for p in parts),
+        "gated": sum(p["gated"] for p in parts),
+        "agreed": sum(kinds[k] for k in AGREED),
+        "kinds": dict(kinds.most_common()),
+        "disagree": dict(sorted(disagree.items())),
+        "static_denied": sum(denied.values()),
+        "static_wrong": sum(n for v, n in denied.items() if v in ("supported", "partial")),
+    }
+
+
+def main(folder: Path, out: Path) -> None:
+    """Merge every backend's parts; a part that is missing is an error."""
+    found: dict[tuple[str, str], dict[int, Path]] = collections.defaultdict(dict)
+    wanted: dict[tuple[str, str], int] = {}
+    for path in sorted(folder.glob("*.json")):
+        backend, _, what = path.stem.partition("-")
+        part = re.fullmatch(r"nodes-(\d+)-of-(\d+)", what)
+        key = (backend, "node tests" if part else "whole models")
+        found[key][int(part[1]) if part else 1] = path
+        wanted[key] = int(part[2]) if part else 1
+    rows = []
+    for key, paths in sorted(found.items()):
+        if missing := set(range(1, wanted[key] + 1)) - set(paths):
+            raise SystemExit(f"{' '.join(key)}: parts {sorted(missing)} are missing")
+        parts = [json.loads(p.read_text()) for _, p in sorted(paths.items())]
+        rows.append(merged(key[1], parts, max(p.stat().st_mtime for p in paths.values())))
+    out.write_text(json.dumps(rows, indent=1) + "\n")
+    for row in rows:
+        print(row["backend"], row["what"], row["agreed"], "of", row["asked"], len(row["disagree"]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
