@@ -52,6 +52,8 @@ class BackendSuite(Promises):
         memory_mb: of a child and all that it starts.
         node_sample: how many of ONNX's node tests run when not all are asked for.
         seed: of that sample.
+        stand_in: what answers instead of the real toolchain, if that is not here; the table and
+            the badge say it.
     """
 
     backend: ClassVar[str] = ""
@@ -64,6 +66,7 @@ class BackendSuite(Promises):
     memory_mb: ClassVar[int] = 4096
     node_sample: ClassVar[int] = 72
     seed: ClassVar[int] = 0
+    stand_in: ClassVar[str] = ""
 
     # --- what pytest needs ------------------------------------------------------------------------
 
@@ -114,7 +117,8 @@ class BackendSuite(Promises):
     def note(self, request: pytest.FixtureRequest, bed: Bed) -> Callable[..., None]:
         """Puts a fact of this test into the coverage table."""
         mandatory = len(cases.shelf("zoo").cases) + len(self.item_names())
-        return table.noter(request.node, _name_of(bed), mandatory, bed.about())
+        name = f"{_name_of(bed)} ({self.stand_in})" if self.stand_in else _name_of(bed)
+        return table.noter(request.node, name, mandatory, bed.about())
 
     # --- the contract -----------------------------------------------------------------------------
 

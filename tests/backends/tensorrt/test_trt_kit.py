@@ -25,7 +25,8 @@ LATE = notyet("the fake's engine finds it at its first run", shows="wrong")
 
 class TestFake(BackendSuite):
     backend = "tensorrt"
-    gaps = {
+    stand_in = "fake of TensorRT {major}"
+    gaps = {{
         "dtypes/Add-int8": notyet("not in the operator table"),
         "dtypes/Add-uint8": notyet("not in the operator table"),
         "dtypes/MatMul-int32": notyet("not in the operator table"),
@@ -33,7 +34,7 @@ class TestFake(BackendSuite):
         "broken/channels-differ": LATE,
         "broken/kernel-too-large": LATE,
         "broken/reshape-count": LATE,
-    }
+    }}
 """
 
 
@@ -43,7 +44,7 @@ def kit(folder, major, driver, *arguments):
     (site / "tensorrt").mkdir(parents=True)
     (site / "tensorrt" / "__init__.py").write_text(MODULE.format(here=str(HERE), major=major))
     test = folder / "test_fake.py"
-    test.write_text(SUITE)
+    test.write_text(SUITE.format(major=major))
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"),
