@@ -129,9 +129,9 @@ def coverage() -> str:
         "What the conformance kit counted for each backend: models that it must take and compute "
         "(*right*; *partial*: taken, but not all of it on the target), what was *refused* where "
         "that is allowed, and gaps that are declared with a reason: *notimpl* (the backend could), "
-        "*notyet* (its toolchain cannot), *never*. [The tutorial](tutorial.md#5-pass-the-conformance-kit) "
-        "tells how the kit works. The tables are the output of `make kit` and `make vendors`, not "
-        "typed in.",
+        "*notyet* (its toolchain cannot), *never*. "
+        "[The tutorial](tutorial.md#5-pass-the-conformance-kit) tells how the kit works. The "
+        "tables are the output of `make kit` and `make vendors`, not typed in.",
         "",
         *record.markdown(record.read(KIT)).splitlines(),
         "",
