@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
@@ -23,6 +22,8 @@ def installed(module: str) -> bool:
 
 def version(module: str) -> str:
     """The version of its distribution, else the module's own; ``""`` when neither is known."""
+    from importlib import metadata  # late: it takes as long as all else that a probe does
+
     for name in _DISTRIBUTIONS[module]:
         try:
             return metadata.version(name)

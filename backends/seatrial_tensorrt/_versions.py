@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from importlib import metadata, util
+from importlib import util
 
 from ._table import Version
 
@@ -25,7 +25,11 @@ def present() -> bool:
 
 
 def distributions() -> dict[str, str]:
-    """Versions of the installed distributions, by name."""
+    """Versions of the installed distributions, by name; none where there is nothing to import."""
+    if not present():
+        return {}
+    from importlib import metadata  # late: it takes as long as a table takes to be read
+
     found = {}
     for name in DISTRIBUTIONS:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -35,8 +39,6 @@ def distributions() -> dict[str, str]:
 
 def installed() -> Version | None:
     """The version that would be imported as its metadata tell, ``None`` when there is none."""
-    if not present():
-        return None
     for text in distributions().values():
         found = parse(text)
         if found != (0, 0):
