@@ -156,8 +156,8 @@ def drop_gate(drop: Paired, limit: float, step: Comparison, unit: str) -> Gate:
     if step.vanished:
         lost = step.vanished[0]
         text = (
-            f"class {lost.index} vanished: {100 * lost.before:.1f} % of {lost.n} cases before, "
-            f"{100 * lost.after:.1f} % are left"
+            f"loses class {lost.index} against {step.against}: of its {lost.n} cases "
+            f"{100 * lost.before:.1f} % were right there, {100 * lost.after:.1f} % are here"
             + (f"; {len(step.vanished)} classes vanished" if len(step.vanished) > 1 else "")
         )
         return Gate(gate=FAIL, code="accuracy.class-vanished", reason=text)

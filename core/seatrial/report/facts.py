@@ -96,7 +96,8 @@ def limits(data: Data) -> str:
         implied = key == "class_drop" and key in sla["defaults"]
         if sla.get(key) is not None and not implied:
             default = " (default)" if key in sla["defaults"] else ""
-            said.append(words.format(sla[key]) + default)
+            text = words.format(sla[key])
+            said.append((text.removesuffix("s") if text.endswith(" 1 points") else text) + default)
     if sla["max_latency"]:
         limit = sla["max_latency"]
         said.append(f"{safe(limit['quantile'], 8)} at most {limit['ms']:g} ms")

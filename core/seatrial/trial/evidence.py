@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +13,14 @@ from seatrial import results as r
 from seatrial.audit.pictures import Pictures
 from seatrial.audit.records import Audit
 from seatrial.codec import encode
-from seatrial.export.records import FAIL, ModuleSpec
+from seatrial.export.records import ModuleSpec
 from seatrial.ladder import gates
 from seatrial.ladder import records as lr
 from seatrial.options import SLA, AuditOptions, QatOptions, QuantizeOptions, RunOptions
 from seatrial.quantize.advice import Advice
 from seatrial.report import Report, new, rows
 from seatrial.tasks.base import TaskSpec
-from seatrial.trial import advised, document, pictures, quantise, remarks, speed, timing
+from seatrial.trial import advised, document, further, pictures, quantise, remarks, speed, timing
 from seatrial.trial.machine import environment_row
 from seatrial.verdict import rules
 from seatrial.verdict.records import Case, Circumstances
@@ -99,7 +98,7 @@ def report(trial: Trial, found: Evidence, *, model: str, out: Path) -> Report:
     describe(trial, found, data)
     _judge(trial, found, data)
     data["advice"] = advised.advice(trial, found, data)
-    data["next"] = _next(found, data, model, out)
+    data["next"] = further.commands(found, data, model, out)
     return Report(data)
 
 
@@ -319,17 +318,3 @@ def _cost(trial: Trial) -> rows.Row | None:
         "setup_mb": spent.setup_mb,
         "resumed": spent.resumed,
     }
-
-
-def _next(found: Evidence, data: dict[str, Any], model: str, out: Path) -> list[str]:
-    typed = list(found.options.command_line) or ["seatrial", "run", model]
-    if found.interrupted:
-        return [shlex.join(typed)]
-    if data["verdict"] == "SHIP" or found.export_gate == FAIL:
-        return [f"cat {shlex.quote(str(out / 'report.md'))}"]
-    if found.quick:
-        return [shlex.join([w for w in typed if w != "--quick"])]
-    return [
-        f"seatrial check {shlex.quote(model)} --deep",
-        f"cat {shlex.quote(str(out / 'report.md'))}",
-    ]
