@@ -86,6 +86,7 @@ def ended(start, tmp_path):
         written = tmp_path / "trial" / "report.json"
         if process.returncode != 2 and written.exists():
             report = json.loads(written.read_text("utf-8"))
+        print(f"\nended with exit code {process.returncode}: {report.get('verdict', 'no report')}")
         return Ended(process.returncode, f"{out}\n{err}\n{json.dumps(_said(report))}", report)
 
     return run
