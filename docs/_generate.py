@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import json
 import re
+import types
 import typing
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from seatrial import explain, hookspecs, results
+from seatrial import explain, hookspecs, models, results
 from seatrial.cli.app import COMMANDS, parser
 from seatrial.testing import record
 
@@ -90,11 +91,37 @@ def contract() -> str:
                 parts += [must + inspect.cleandoc(function.__doc__ or "")]
                 if not must:
                     parts += ["", inspect.cleandoc(spec.__doc__ or "")]
+    parts += ["", "## Models", "", *_help(models)]
     parts += ["", "## Records"]
     for name, kind in vars(results).items():
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             parts += ["", f"### {name}", "", *_record(kind)]
     return "\n".join(parts) + "\n"
+
+
+def _help(module: types.ModuleType) -> list[str]:
+    """A module's docstring, and its public classes and functions with theirs."""
+    parts = [f"`{module.__name__}`. {inspect.cleandoc(module.__doc__ or '')}"]
+    for name, value in vars(module).items():
+        mine = getattr(value, "__module__", "") == module.__name__
+        if not mine or name.startswith("_") or not callable(value):
+            continue
+        parts += ["", f"### {name}", "", *_text(value)]
+        if inspect.isclass(value):
+            for method, function in vars(value).items():
+                if inspect.isfunction(function) and not method.startswith("_"):
+                    parts += ["", f"**{method}**", "", *_text(function)]
+    return parts
+
+
+def _text(value: Any) -> list[str]:
+    """Signature and docstring; its indented parts as they are."""
+    signature = re.sub(r"\bself(, )?|'", "", str(inspect.signature(value)))
+    signature = re.sub(r"<(\w+\.\w+): [^>]*>", r"\1", signature)
+    text = inspect.cleandoc(value.__doc__ or "")
+    said, _, more = text.partition("\n\n")
+    shown = [f"`{value.__name__}{signature}`", "", said]
+    return [*shown, "", "```text", more, "```"] if more else shown
 
 
 def _record(kind: type[Any]) -> list[str]:
