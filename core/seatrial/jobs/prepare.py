@@ -44,6 +44,10 @@ _WITHOUT_BLAS = frozenset(
         "seatrial.export.child:describe",
         "seatrial.export.recipes_child:change",
         "seatrial.ladder.child:ready",
+        "seatrial.data.child:materialise",
+        "seatrial.calibration.child:ranges",
+        "seatrial.trial.child:subset",
+        "seatrial.trial.child:synthetic",
     }
 )
 
