@@ -117,7 +117,8 @@ def disturbed(before: Disturbance, after: Disturbance, cores: int) -> tuple[str,
     if stolen > STOLEN:
         found.append(f"the hypervisor took {100 * stolen:.1f} % of the CPU time meanwhile")
     if before.load > cores:
-        found.append(f"the load was {before.load:.1f} on {cores} CPUs before it began")
+        where = "1 CPU" if cores == 1 else f"{cores} CPUs"
+        found.append(f"the load was {before.load:.1f} on {where} before it began")
     if after.throttled > before.throttled >= 0:
         found.append(f"the CPU throttled {after.throttled - before.throttled} times for heat")
     return tuple(found)

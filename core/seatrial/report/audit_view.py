@@ -119,7 +119,8 @@ def brief(page: Page, data: Data) -> None:
     measured = part["audit"]
     for row in part["findings"][:BRIEF]:
         names = [safe(n, 48) for n in (row["samples"] or row["tensors"])[:3]]
-        shown = f" ({', '.join(names)}{' ...' if row['count'] > 3 else ''})" if names else ""
+        told = not names or all(name in row["text"] for name in names)
+        shown = "" if told else f" ({', '.join(names)}{' ...' if row['count'] > 3 else ''})"
         label = f"{COLOURS[row['level']]:6}"
         page.labelled(label, safe(row["text"], 400) + shown, _STYLES[row["level"]])
     if not part["findings"]:

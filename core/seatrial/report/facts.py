@@ -114,9 +114,22 @@ def inputs(data: Data) -> list[str]:
         if isinstance(contract, Mapping) and contract.get("mode") in ("constant", "state"):
             # How pictures are prepared says nothing of what no source holds.
             known = [(key, contract[key]) for key in ("mode", "value", "output")]
+        idle = _idle(contract) if isinstance(contract, Mapping) else ()
+        known = [(key, value) for key, value in known if key not in idle]
         facts = ", ".join(f"{key} {_short(value)}".strip() for key, value in known if _said(value))
         lines.append(safe(f"{safe(name, 40)}: {facts}", 300))
     return lines
+
+
+def _idle(contract: Mapping[str, Any]) -> set[str]:
+    """Settings that do nothing beside the others: of a way of resizing that is not taken."""
+    resize = contract.get("resize")
+    idle = set() if resize == "letterbox" else {"pad_value", "pad_side"}
+    if resize == "none":
+        idle |= {"resize", "interpolation"}
+    if not contract.get("resize_to"):
+        idle.add("resize_to")
+    return idle
 
 
 def _said(value: object) -> bool:

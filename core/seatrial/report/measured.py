@@ -38,7 +38,7 @@ def ladder(data: Data) -> Sheet:
 
 def _beside(row: Data, notes: dict[str, None]) -> None:
     """The further figures of a rung, and the classes that lost most where it did not pass."""
-    about = f"{row['rung']} {safe(row['target'], NAME)}".strip() if row["target"] else row["rung"]
+    about = f"{_form(row)} {safe(row['target'], NAME)}".strip() if row["target"] else _form(row)
     if row["also"]:
         figures = ", ".join(f"{safe(k, 24)} {v:.2f}" for k, v in row["also"].items())
         notes[f"{about}: {figures}"] = None

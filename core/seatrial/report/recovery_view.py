@@ -62,8 +62,13 @@ def _notes(row: Data) -> list[str]:
     )
     layers = [_layer(x) for x in noisy[:LAYERS]]
     notes += [f"least signal to noise: {'; '.join(layers)}"] if layers else []
-    advice = dict.fromkeys(safe(c["cause"]["advice"], 120) for c in row["culprits"][:CULPRITS])
-    notes += [f"would help: {text}" for text in list(advice)[:3] if text]
+    advice: dict[str, list[str]] = {}
+    for item in row["culprits"][:CULPRITS]:
+        layer = _short(safe(item["node"], LONG) or "the model's input")
+        advice.setdefault(safe(item["cause"]["advice"], 120), []).append(layer)
+    for text in [text for text in advice if text][:3]:
+        named = ", ".join(list(dict.fromkeys(advice[text]))[:3])
+        notes.append(f"would help at {named}: {text}")
     ended = "" if row["complete"] else ", the search ended at its budget"
     seconds = nr.significant(row["seconds"])
     notes.append(

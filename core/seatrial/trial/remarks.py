@@ -55,8 +55,10 @@ def _unsteady(judged: lr.JudgeResult | None) -> list[rows.Row]:
     for rung in judged.rungs if judged is not None else ():
         for floor in rung.noise:
             if 0 <= floor.agreed < floor.n:
+                form, _, digest = (rung.source or "").partition(":")
+                which = f"{rung.rung} {form}:{digest[:6]}" if digest else rung.rung
                 text = (
-                    f"{rung.rung}, {floor.what}: {floor.n - floor.agreed} of {floor.n} samples get "
+                    f"{which}, {floor.what}: {floor.n - floor.agreed} of {floor.n} samples get "
                     "another class; no step can be told apart by less"
                 )
                 target = rung.target

@@ -440,3 +440,26 @@ def test_the_lists_as_data_frames():
     assert tables["audit"]["level"].tolist() == ["error", "warning", "info"]
     for name in examples.ALL:
         Report(examples.ALL[name]()).tables()
+
+
+def test_a_gain_is_told_as_one():
+    data = finish(examples.ship())
+    (card, *_) = summary.cards(data)
+    row = summary.judged(card.name, data["ladder"])
+    assert card.unit.endswith(" lost")
+    row.update(drop=-0.25, ci95=[-0.81, 0.28])
+    (card, *_) = summary.cards(data)
+    assert card.figure == "0.25" and card.unit.endswith(" gained")
+    assert "95 % interval of the loss [−0.81, 0.28]" in card.detail
+
+
+def test_a_failure_points_at_a_section_that_is_there():
+    data = finish(examples.do_not_ship())
+    for target in data["targets"]:
+        target["reasons"] = []
+    page = Page(render(data)).text
+    for title in ("Where accuracy is lost", "What float would cost"):
+        told = any(title in card.next for card in summary.cards(data))
+        assert not told or page.count(title) > 1
+    data["diagnosis"] = []
+    assert not any("Where accuracy is lost" in card.next for card in summary.cards(data))

@@ -210,12 +210,14 @@ def _loss(target: Data, data: Data) -> tuple[str, str, str] | None:
     if row is None:
         return None
     detail = f"against the {words.against(row)}"
+    gained = row["drop"] < 0
     if known(row["ci95"]):
-        detail += f"; 95 % interval {nr.interval(row['ci95'])}"
+        of = " of the loss" if gained else ""
+        detail += f"; 95 % interval{of} {nr.interval(row['ci95'])}"
     if row["limit"] is not None:
         detail += f"; limit {row['limit']:g}"
-    unit = f"{row['unit']} of {clean(row['metric'], 40)} lost"
-    return nr.points(row["drop"]), unit, f"{detail}; {nr.count(row['n'])} samples"
+    unit = f"{row['unit']} of {clean(row['metric'], 40)} {'gained' if gained else 'lost'}"
+    return nr.points(abs(row["drop"])), unit, f"{detail}; {nr.count(row['n'])} samples"
 
 
 def _speed(target: Data, data: Data) -> tuple[str, str, str] | None:
@@ -280,5 +282,13 @@ def _next_for_part(target: Data, data: Data) -> str:
         needed = nr.count(row["n_needed"])
         return f"Give about {needed} labelled test samples: the interval is too wide."
     if row is not None and row["gate"] == "fail":
-        return "See which layers cost most under Diagnosis, and what float would cost there."
+        return _where(data)
     return f"Still missing: {clean(data['missing'][0], 300)}." if data["missing"] else ""
+
+
+def _where(data: Data) -> str:
+    """The section that tells most of what was lost, by its title."""
+    if not data["diagnosis"]:
+        return "See which step loses it first under Accuracy."
+    more = ", and what the way back costs under What float would cost" if data["recovery"] else ""
+    return f"See which layers cost most under Where accuracy is lost{more}."
