@@ -15,20 +15,17 @@ from seatrial.hookspecs import Job
 from seatrial.samples import Samples
 from seatrial.tasks import base as tasks
 from seatrial.tasks.base import Case, Pair, Task, load
-from seatrial.tasks.classify import Classify
 from seatrial.verdict.pooled import Resampling, alike, compared
 from seatrial.verdict.stats import Paired, paired
 
 from .blind import blind
-from .classes import baseline, class_drops, value_drops, vanished
+from .by_class import ByClass
+from .classes import baseline
 from .differences import difference, match
-from .falls import falls
 from .records import (
     ONNX_FP32,
     ONNX_INT8,
     PYTORCH,
-    ClassDrop,
-    ClassFall,
     Comparison,
     JudgeRequest,
     JudgeResult,
@@ -43,9 +40,6 @@ from .records import (
 )
 from .sweep import Sweep
 from .units import Units, spans
-
-#: A class of a pooled metric is recognised from this share on.
-SHARE_BY_CLASS = 0.2
 
 
 def judge(request: JudgeRequest, job: Job) -> JudgeResult:
@@ -253,6 +247,8 @@ class _Judged:
         self.state = tuple(test.samples.state)
         self.distinct = distinct(test.hashes)
         self.over: Resampling | None = None
+        limit = request.class_drop
+        self.classes = ByClass(task, labels, test.groups, self.distinct, limit)
 
     def sweep(self, rung: Rung, outputs: Units, names: Mapping[str, str]) -> Sweep:
         """One pass over the outputs of a rung."""
@@ -288,7 +284,7 @@ class _Judged:
         """Everything that two rungs tell of one another."""
         pairs, unmatched = match(sweep.samples, base.samples.names)
         known = [k for k in noise if k >= 0]
-        drops, lost = self._classes(sweep, base)
+        told = self.classes.step(sweep, base, self.over)
         listed = self._listed(base)
         return Comparison(
             rung=sweep.rung.rung,
@@ -304,9 +300,9 @@ class _Judged:
                 for name, other in pairs.items()
             ),
             unmatched=unmatched,
-            vanished=lost,
-            worst_classes=tuple(d for d in drops if d.after < d.before)[:5],
-            fallen=self._fallen(sweep, base),
+            vanished=told.vanished,
+            worst_classes=told.worst,
+            fallen=told.fallen,
             doubts=tasks.apart(self.task, self._pairs(sweep, base)),
             unscored=self._unscored(pairs, base),
         )
@@ -321,36 +317,6 @@ class _Judged:
             return ()
         known = {*reads(_named(base, 0)), *self.state}
         return tuple(own for own, name in pairs.items() if name not in known)
-
-    def _classes(
-        self, sweep: Sweep, base: Sweep
-    ) -> tuple[tuple[ClassDrop, ...], tuple[ClassDrop, ...]]:
-        """Classes by their loss, and those that vanished."""
-        if self.labels is None:
-            return (), ()
-        if isinstance(self.task, Classify):
-            drops = class_drops([self.task.target(v) for v in self.labels], base, sweep)
-            return drops, vanished(drops)
-        by_class = getattr(self.task, "by_class", None)
-        if by_class is None or not (sweep.statistics and base.statistics):
-            return (), ()
-        drops = value_drops(by_class(base.pooled), by_class(sweep.pooled))
-        return drops, vanished(drops, share=SHARE_BY_CLASS, least_right=0)
-
-    def _fallen(self, sweep: Sweep, base: Sweep) -> tuple[ClassFall, ...]:
-        """Classes that lose more than their limit; known where every sample has a class."""
-        limit, broken = self.request.class_drop, sweep.bad_scores or base.bad_scores
-        if limit is None or broken or base.rung.rung != ONNX_FP32 or self.labels is None:
-            return ()
-        if not isinstance(self.task, Classify) or not sweep.scores:
-            return ()
-        return falls(
-            [self.task.target(self.labels[i]) for i in self.distinct],
-            [base.scores[i] for i in self.distinct],
-            [sweep.scores[i] for i in self.distinct],
-            [self.groups[i] for i in self.distinct],
-            limit,
-        )
 
     def _listed(self, base: Sweep) -> tuple[str, ...]:
         """Outputs of the reference whose rows are lists, if the task knows."""

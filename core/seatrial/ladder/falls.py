@@ -12,6 +12,7 @@ in groups, whole groups are the units and limits are Student's.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from seatrial.verdict.bootstrap import student, student_quantile
 from seatrial.verdict.proportions import CONFIDENCE
 from seatrial.verdict.stats import LEAST_DIFFERING
 
-from .records import ClassFall
+from .records import ClassDrop, ClassFall
 
 #: Chance to name any class when none loses more than its limit.
 ALPHA = (1 - CONFIDENCE) / 2
@@ -28,8 +29,19 @@ ALPHA = (1 - CONFIDENCE) / 2
 #: tenth case of the class. Less keeps SHIP from being given.
 FAR = 10.0
 
+#: Cases of a class, and blocks of samples, that a jackknife needs.
+LEAST_CASES = 20
+
 #: Bisection steps for the end of an interval: to 1e-4 of a point.
 _STEPS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    """One class: what it shows, and how likely that is if its true drop is a share."""
+
+    fall: ClassFall
+    chance: Callable[[float], float]
 
 
 def falls(
@@ -54,32 +66,67 @@ def falls(
     grouped = len(set(groups)) < len(groups)
     keys = np.unique(np.asarray(groups, str), return_inverse=True)[1] if grouped else None
     classes = np.unique(kinds)
-    tests: list[tuple[float, int, Callable[[float], float]]] = []
+    cases = []
     for index in classes:
         own = kinds == index
-        units = None if keys is None else keys[own]
-        ask = _question(first[own] - second[own], units)
-        if ask is not None:
-            tests.append((ask(limit / 100), int(index), ask))
-    tests.sort(key=lambda t: (t[0], t[1]))
-    found = []
-    for k, (chance, index, ask) in enumerate(tests):
-        level = ALPHA / (len(classes) - k)
-        if chance > level:
-            break
-        own = kinds == index
-        found.append(
-            ClassFall(
-                index=index,
-                n=int(own.sum()),
-                before=float(first[own].mean()),
-                after=float(second[own].mean()),
-                lost=int((first[own] > second[own]).sum()),
-                won=int((first[own] < second[own]).sum()),
-                least=100 * _least(ask, limit / 100, level),
-                classes=len(classes),
-            )
+        ask = _question(first[own] - second[own], None if keys is None else keys[own])
+        if ask is None:
+            continue
+        fall = ClassFall(
+            index=int(index),
+            n=int(own.sum()),
+            before=float(first[own].mean()),
+            after=float(second[own].mean()),
+            classes=len(classes),
+            lost=int((first[own] > second[own]).sum()),
+            won=int((first[own] < second[own]).sum()),
         )
+        cases.append(_Case(fall, ask))
+    return _beyond(cases, limit / 100, len(classes))
+
+
+def pooled_falls(drops: Sequence[ClassDrop], without: Any, limit: float) -> tuple[ClassFall, ...]:
+    """The same for classes of a pooled metric (average precision, IoU), by the jackknife.
+
+    Args:
+        drops: of all classes.
+        without: their drops with each block of units left out, shape (blocks, classes), as shares;
+            NaN where a block holds all cases of a class.
+        limit: in points.
+    """
+    import numpy as np
+
+    cases = []
+    for drop, rest in zip(drops, np.asarray(without, float).T, strict=True):
+        blocks = len(rest)
+        if drop.n < LEAST_CASES or blocks < LEAST_CASES or drop.before <= drop.after:
+            continue
+        power = float(np.square(rest - rest.mean()).sum()) * (blocks - 1) / blocks
+        if not power > 0:
+            continue
+        known = ClassFall(
+            index=drop.index, n=drop.n, before=drop.before, after=drop.after, classes=len(drops)
+        )
+        cases.append(_Case(known, _student(drop.before - drop.after, power**0.5, blocks - 1)))
+    return _beyond(cases, limit / 100, len(drops))
+
+
+def _student(lost: float, deviation: float, freedom: int) -> Callable[[float], float]:
+    """One-sided chance of an estimate this large, by Student's t."""
+    from scipy.special import stdtr
+
+    return lambda share: float(stdtr(freedom, -(lost - share) / deviation))
+
+
+def _beyond(cases: list[_Case], share: float, classes: int) -> tuple[ClassFall, ...]:
+    """Holm's procedure: those that are beyond a share, each with the end of its interval."""
+    found = []
+    for k, case in enumerate(sorted(cases, key=lambda c: (c.chance(share), c.fall.index))):
+        level = ALPHA / (classes - k)
+        if case.chance(share) > level:
+            break
+        least = 100 * _least(case.chance, share, level)
+        found.append(dataclasses.replace(case.fall, least=least))
     return tuple(found)
 
 
@@ -96,7 +143,11 @@ def _question(differences: Any, units: Any) -> Callable[[float], float] | None:
     sums, sizes = sums[sizes > 0], sizes[sizes > 0]
     if int((sums != 0).sum()) < LEAST_DIFFERING:
         return None
-    return lambda share: _grouped(sums, sizes, share)
+    estimate, freedom = float(sums.sum() / sizes.sum()), len(sums) - 1
+    quantile = student_quantile((1 + CONFIDENCE) / 2, freedom)
+    deviation = (estimate - student(sums, sizes)[0]) / quantile
+    # All groups alike: nothing is known of how others would differ.
+    return _student(estimate, deviation, freedom) if deviation > 0 else None
 
 
 def tail(lost: int, won: int, n: int, share: float) -> float:
@@ -144,19 +195,6 @@ def _win_rate(lost: int, won: int, n: int, share: float) -> float:
     constant = -won * share * (1 - share)
     root = max(linear * linear - 8 * n * constant, 0.0) ** 0.5
     return float(min(max((root - linear) / (4 * n), 0.0), (1 - share) / 2))
-
-
-def _grouped(sums: Any, sizes: Any, share: float) -> float:
-    """One-sided chance of a mean this large over whole groups, by Student's t."""
-    from scipy.special import stdtr
-
-    estimate = float(sums.sum() / sizes.sum())
-    low = student(sums, sizes)[0]
-    freedom = len(sums) - 1
-    deviation = (estimate - low) / student_quantile((1 + CONFIDENCE) / 2, freedom)
-    if deviation <= 0:
-        return 0.0 if estimate > share else 1.0
-    return float(stdtr(freedom, -(estimate - share) / deviation))
 
 
 def _least(ask: Callable[[float], float], limit: float, level: float) -> float:

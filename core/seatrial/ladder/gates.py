@@ -22,6 +22,7 @@ from .records import (
     ONNX_FP32,
     ONNX_INT8,
     PYTORCH,
+    ClassFall,
     Comparison,
     JudgeResult,
     OutputDifference,
@@ -186,7 +187,7 @@ def class_gate(step: Comparison, sla: SLA) -> Gate | None:
     worst = max(step.fallen, key=lambda f: f.least)
     text = (
         f"class {worst.index} by itself loses {100 * (worst.before - worst.after):.1f} points "
-        f"against {step.against}: {worst.lost} of {worst.n} cases lost, {worst.won} won; at least "
+        f"against {step.against}{_cases(worst)}; at least "
         f"{worst.least:.1f} points with allowance for {worst.classes} classes, "
         f"{sla.class_drop:g} are allowed"
     )
@@ -198,6 +199,12 @@ def class_gate(step: Comparison, sla: SLA) -> Gate | None:
     if not far:
         text += " (--class-drop says what a single class may lose)"
     return Gate(gate=FAIL if far else UNPROVEN, code="accuracy.class-drop", reason=text)
+
+
+def _cases(fall: ClassFall) -> str:
+    if fall.lost < 0:
+        return f": {100 * fall.before:.1f} before, {100 * fall.after:.1f} after, {fall.n} cases"
+    return f": {fall.lost} of {fall.n} cases lost, {fall.won} won"
 
 
 def wanted(drop: Paired) -> str:

@@ -201,22 +201,22 @@ class ClassFall:
 
     Attributes:
         n: its cases.
-        before: the share of them that is right in the reference.
+        before: its share in the reference, 0 to 1, as of :class:`ClassDrop`.
         after: in the candidate.
-        lost: cases that only the reference gets right.
-        won: cases that only the candidate gets right.
-        least: lower end of the interval of its drop, in points, corrected for ``classes``.
         classes: how many classes were looked at.
+        least: lower end of the interval of its drop, in points, corrected for ``classes``.
+        lost: cases that only the reference gets right; -1: they are not right or wrong.
+        won: cases that only the candidate gets right; likewise.
     """
 
     index: int
     n: int
     before: float
     after: float
-    lost: int
-    won: int
-    least: float
     classes: int
+    least: float = 0.0
+    lost: int = -1
+    won: int = -1
 
 
 @record

@@ -121,6 +121,7 @@ class Task(Protocol):
     * ``blind(labels)``, the metric of the best answer that never looks at the input, before
       ``scale``, and that answer in words: a limit that it meets shows nothing;
     * ``by_class(pooled)``, the metric per class as ``ClassValue``, to find classes that vanish;
+      with a second parameter ``weights``, classes also that lose more than their limit;
     * ``doubts(cases)``, given ``(outputs, label, sample)`` of the float baseline: what shows that
       labels, preprocessing or settings do not fit the model;
     * ``apart(pairs)``, given ``(reference outputs, candidate outputs, sample)``: what shows that

@@ -110,9 +110,9 @@ class Detect:
                 found[title] = float(np.nanmean(averages[:, chosen]))
         return found
 
-    def by_class(self, pooled: Pool) -> list[ClassValue]:
+    def by_class(self, pooled: Pool, weights: Any = None) -> list[ClassValue]:
         """Average precision class by class, the mean over all overlaps."""
-        return pooled.values()
+        return pooled.values(weights)
 
     def doubts(self, cases: Iterable[Case]) -> Iterable[Doubt]:
         """See :mod:`seatrial.tasks.box_doubts`."""

@@ -190,12 +190,13 @@ class Pool:
 
         return np.array([_average(c, weights) for c in self.classes])
 
-    def values(self) -> list[ClassValue]:
+    def values(self, weights: Any = None) -> list[ClassValue]:
         """Per class: how many annotations, and the mean over thresholds."""
         import numpy as np
 
         count = len(self.classes[0].wanted) if self.classes else 0
-        rows = self.averages(np.ones(count)) if self.classes else []
+        weights = np.ones(count) if weights is None else np.asarray(weights, float)
+        rows = self.averages(weights) if self.classes else []
         return [
             ClassValue(index=c.index, n=int(c.wanted.sum()), value=float(np.mean(row)))
             for c, row in zip(self.classes, rows, strict=True)

@@ -115,9 +115,13 @@ class Segment(Totals):
         right, annotated, _ = (weights @ pooled.reshape(len(pooled), -1)).reshape(3, -1)
         return {"pixel accuracy": float(right.sum() / annotated.sum())} if annotated.sum() else {}
 
-    def by_class(self, pooled: Any) -> Sequence[ClassValue]:
+    def by_class(self, pooled: Any, weights: Any = None) -> Sequence[ClassValue]:
         """IoU of each annotated class; its cases are the pictures that show it."""
-        total = pooled.sum(axis=0)
+        import numpy as np
+
+        flat = pooled.reshape(len(pooled), -1)
+        weights = np.ones(len(pooled)) if weights is None else np.asarray(weights, float)
+        total = (weights @ flat).reshape(pooled.shape[1:])
         shown = (pooled[:, 1] > 0).sum(axis=0)
         ious = self._ious(total)
         return [

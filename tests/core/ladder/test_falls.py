@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seatrial.data.structured import pack_mask
 from seatrial.ladder import records as lr
 from seatrial.ladder.falls import FAR, falls, tail
 from seatrial.options import SLA
+from seatrial.tasks.base import TaskSpec
+from seatrial.verdict import pooled
 
 
 def brute(lost: int, won: int, n: int, share: float) -> float:
@@ -34,6 +37,7 @@ def brute(lost: int, won: int, n: int, share: float) -> float:
     return chance
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     n=st.integers(1, 25),
     lost=st.integers(1, 25),
@@ -93,14 +97,14 @@ def test_one_class_that_falls_is_named_among_many() -> None:
 
 
 def test_whole_groups_are_what_counts() -> None:
-    """Forty lost frames of two videos are two losses, of forty videos forty."""
+    """Forty lost frames of four videos are four losses, of twenty videos twenty."""
     targets = np.repeat(np.arange(4), 200)
     before, after = np.ones(800), np.ones(800)
     after[:40] = 0
     lone = [str(i) for i in range(800)]
-    videos = [str(i // 20) for i in range(800)]
+    videos = [str(i // 10) for i in range(800)]
     spread = np.ones(800)
-    spread[:200:5] = 0
+    spread[np.random.default_rng(2).choice(200, 40, replace=False)] = 0
     assert [f.index for f in falls(targets, before, after, lone, 1.0)] == [0]
     assert falls(targets, before, after, videos, 1.0) == ()
     assert [f.index for f in falls(targets, before, spread, videos, 1.0)] == [0]
@@ -155,3 +159,51 @@ def test_the_limit_of_a_class_is_that_of_the_mean_unless_it_is_said() -> None:
     assert SLA().with_defaults().class_drop == 1.0
     assert SLA(class_drop=8.0).with_defaults().class_drop == 8.0
     assert "class_drop" in SLA(max_drop=3.0).with_defaults().defaults
+
+
+def pictures(rng: np.random.Generator, n: int, lose: Any, classes: int = 4) -> list[Any]:
+    """Masks, and logits of two models; the second turns shares of each class into class 0."""
+    found = []
+    for _ in range(n):
+        mask = rng.integers(0, classes, (4, 4)).repeat(4, 0).repeat(4, 1)
+        first = np.where(rng.random(mask.shape) < 0.9, mask, rng.integers(0, classes, mask.shape))
+        moved = rng.random(mask.shape) < np.asarray(lose)[first]
+        second = np.where(moved, 0, first)
+        found.append((mask, *(np.eye(classes)[v].transpose(2, 0, 1) for v in (first, second))))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lose", "gate", "code"),
+    [
+        ((0, 0, 0, 0.002), "pass", "accuracy.drop"),
+        ((0, 0, 0, 0.06), "not proven", "accuracy.class-drop"),
+        ((0, 0, 0, 0.25), "fail", "accuracy.class-drop"),
+    ],
+)
+def test_a_class_of_a_metric_of_all_pixels_falls_alike(
+    bench: Any, rows: Any, monkeypatch: Any, lose: Any, gate: str, code: str
+) -> None:
+    monkeypatch.setattr(pooled, "RESAMPLES", 300)
+    monkeypatch.setattr(pooled, "LEAST_RESAMPLES", 300)
+    made = pictures(np.random.default_rng(4), 80, lose)
+    first, second = (np.float32([one[k] for one in made]) for k in (1, 2))
+    rungs = [
+        lr.Rung(rung=lr.ONNX_FP32, outputs=bench.store({"y": first}), precision="FP32"),
+        lr.Rung(rung=lr.ONNX_INT8, outputs=bench.store({"y": second}), source="qdq:a"),
+    ]
+    labels = [pack_mask(one[0].astype(np.uint8)) for one in made]
+    sla = SLA(max_drop=20.0, class_drop=2.0).with_defaults()
+    result = bench.judge(
+        bench.test_set(labels, 80),
+        rungs,
+        TaskSpec(name="segment"),
+        max_drop=sla.max_drop,
+        class_drop=sla.class_drop,
+    )
+    found = rows(result, sla)["onnx-int8", "onnx-fp32"]
+    assert (found.row["gate"], found.code) == (gate, code), found.row["reason"]
+    if code == "accuracy.class-drop":
+        worst = max(result.comparisons[0].fallen, key=lambda f: f.least)
+        assert worst.index == 3 and worst.lost == -1 and worst.classes == 4
+        assert "class 3 by itself loses" in found.row["reason"]
