@@ -186,7 +186,7 @@ def class_gate(step: Comparison, sla: SLA) -> Gate | None:
         return None
     worst = max(step.fallen, key=lambda f: f.least)
     text = (
-        f"class {worst.index} by itself loses {100 * (worst.before - worst.after):.1f} points "
+        f"loses {100 * (worst.before - worst.after):.1f} points in class {worst.index} alone "
         f"against {step.against}{_cases(worst)}; at least "
         f"{worst.least:.1f} points with allowance for {worst.classes} classes, "
         f"{sla.class_drop:g} are allowed"
@@ -194,7 +194,7 @@ def class_gate(step: Comparison, sla: SLA) -> Gate | None:
     others = [str(f.index) for f in step.fallen if f is not worst]
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        text += f"; so do the classes {', '.join(others[:5])}{more}"
+        text += f"; too much as well in {', '.join(others[:5])}{more}"
     far = worst.least > sla.class_drop + FAR
     if not far:
         text += " (--class-drop says what a single class may lose)"

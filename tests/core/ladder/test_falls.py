@@ -150,7 +150,7 @@ def test_a_class_that_pays_for_the_mean_keeps_it_from_shipping(
     if code == "accuracy.class-drop":
         (fall,) = result.comparisons[0].fallen
         assert fall.index == 3 and (fall.least > sla.class_drop + FAR) is (gate == "fail")
-        assert "class 3 by itself loses" in found.row["reason"]
+        assert "points in class 3 alone" in found.row["reason"]
         assert found.row["n_needed"] is None
 
 
@@ -206,4 +206,4 @@ def test_a_class_of_a_metric_of_all_pixels_falls_alike(
     if code == "accuracy.class-drop":
         worst = max(result.comparisons[0].fallen, key=lambda f: f.least)
         assert worst.index == 3 and worst.lost == -1 and worst.classes == 4
-        assert "class 3 by itself loses" in found.row["reason"]
+        assert "points in class 3 alone" in found.row["reason"]
