@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
 from seatrial.errors import UserError
@@ -21,6 +22,7 @@ from seatrial.recovery.types import (
 )
 
 if TYPE_CHECKING:
+    from seatrial.isolation import Outcome
     from seatrial.trial.context import Trial
 
 
@@ -74,13 +76,8 @@ def insert_and_correct(trial: Trial, insert: InsertRequest, store: r.Ref) -> Mad
     """
     request = MakeRequest(insert=insert, samples=store, seconds=_seconds(trial))
     try:
-        outcome = trial.runner.task(
-            "seatrial.recovery.child:make",
-            request,
-            refs=[insert.model, store, *([insert.ranges] if insert.ranges else [])],
-            limits=trial.limits(timeout_s=1800),
-            remember=trial.remembers and not request.seconds,
-        )
+        ranges = [insert.ranges] if insert.ranges else []
+        outcome = _ask(trial, "make", request, [insert.model, store, *ranges])
     except UserError as error:
         return Made(None, why_not=error.line())
     result: MadeModel | None = outcome.result
@@ -102,13 +99,8 @@ def correct(trial: Trial, made: Made, store: r.Ref) -> Made:
         samples=store,
         seconds=_seconds(trial),
     )
-    outcome = trial.runner.task(
-        "seatrial.recovery.child:correct",
-        request,
-        refs=[request.model, request.candidate, store],
-        limits=trial.limits(timeout_s=1800),
-        remember=trial.remembers and not request.seconds,
-    )
+    refs = [request.model, request.candidate, store]
+    outcome = _ask(trial, "correct", request, refs)
     result: Corrected | None = outcome.result
     if result is None:
         return dataclasses.replace(made, ref=None, fault=outcome.fault)
@@ -127,13 +119,8 @@ def round_weights(trial: Trial, made: Made, store: r.Ref, dialect: r.QdqDialect)
         seed=trial.seed,
         seconds=_seconds(trial),
     )
-    outcome = trial.runner.task(
-        "seatrial.recovery.child:round_weights",
-        request,
-        refs=[request.model, request.candidate, store],
-        limits=trial.limits(timeout_s=1800),
-        remember=trial.remembers and not request.seconds,
-    )
+    refs = [request.model, request.candidate, store]
+    outcome = _ask(trial, "round_weights", request, refs)
     result: Rounded | None = outcome.result
     if result is None:
         return dataclasses.replace(made, ref=None, fault=outcome.fault)
@@ -142,6 +129,22 @@ def round_weights(trial: Trial, made: Made, store: r.Ref, dialect: r.QdqDialect)
         ref=trial.runner.adopt(outcome, result.artifact),
         method=f"{made.method}+{plan.ROUNDED}",
         rewritten="; ".join(text for text in (made.rewritten, _rounding(result.done)) if text),
+    )
+
+
+def _ask(
+    trial: Trial,
+    name: str,
+    request: MakeRequest | CorrectRequest | RoundRequest,
+    refs: Sequence[r.Ref],
+) -> Outcome[Any]:
+    """Run a task of the recovery; what a deadline may have cut short is not remembered."""
+    return trial.runner.task(
+        f"seatrial.recovery.child:{name}",
+        request,
+        refs=refs,
+        limits=trial.limits(timeout_s=1800),
+        remember=trial.remembers and not request.seconds,
     )
 
 
