@@ -325,7 +325,7 @@ def run_once(
         state, piece, samples, indices, threads=threads, optimise=optimise, remember=remember
     )
     if outcome.result is None:
-        piece.fault = outcome.fault if optimise else None
+        piece.fault = outcome.fault if optimise and not trial.runner.halted else None
         trial.blame(state, outcome.fault, decisive=decisive)
     return outcome.result
 
