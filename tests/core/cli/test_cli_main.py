@@ -294,8 +294,9 @@ def test_limits_of_the_flags_win_over_the_configuration():
     flags_ = SLA(max_drop=0.0, fail_on="never")
     merged = flags_.over(SLA(max_drop=2.0, min_metric=70.0)).with_defaults()
     assert (merged.max_drop, merged.min_metric, merged.device_drop) == (0.0, 70.0, 0.5)
-    assert merged.defaults == ("device_drop",)
-    assert SLA().with_defaults().defaults == ("max_drop", "device_drop", "fail_on")
+    assert merged.defaults == ("device_drop", "class_drop")
+    everything = ("max_drop", "device_drop", "fail_on", "class_drop")
+    assert SLA().with_defaults().defaults == everything
 
 
 @pytest.mark.parametrize(
