@@ -34,8 +34,10 @@ zoo: $(STAMP)
 		tests/core/export/test_real_weights.py
 
 # The conformance kit on every backend, with all of ONNX's node tests; `make test` takes a sample.
+# SEATRIAL_KIT_TABLE=FOLDER keeps the tables.
 kit: $(STAMP)
-	SEATRIAL_KIT=all $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/backends -k test_kit_ --timeout 1200
+	SEATRIAL_KIT=all SEATRIAL_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1200 \
+		tests/backends tests/plugins -k "test_kit_ or the_whole_kit or passes_its_own_tests"
 
 # NVIDIA's own Python bindings of TensorRT 10 and 11, 1.3 MB each and proprietary, and the tests of
 # that backend against them; they need a C compiler, no GPU.
