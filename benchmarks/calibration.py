@@ -12,10 +12,13 @@ is the peak of the process, and of the process of the set-up beside it if that i
 read samples the same way, two inferences at a time of one thread each. Other quantizers run as
 they are meant to be used, under a ceiling of memory and time; what ends there is said so.
 
+A machine's speed changes while it is measured, so Seatrial's pieces are repeated in rounds: a
+figure is the median over them, and a ratio that of the ratios within each round, with their range.
+
 Finished pieces are kept in FOLDER/pieces.jsonl: the same call goes on where it was ended.
 
 Usage: python benchmarks/calibration.py [--folder FOLDER] [--models NAME ...] [--images N ...]
-           [--rival-images N ...] [--seconds S] [--exactness]
+           [--rounds N] [--rival-images N ...] [--seconds S] [--exactness]
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -48,6 +52,7 @@ class Piece(NamedTuple):
     model: str
     images: int
     rows: tuple[str, ...]
+    round: int = 0
 
 
 def main() -> int:
@@ -57,6 +62,7 @@ def main() -> int:
     )
     parser.add_argument("--models", nargs="+", choices=list(NETS), default=list(NETS))
     parser.add_argument("--images", nargs="+", type=int, default=[64, 256, 1024])
+    parser.add_argument("--rounds", type=int, default=3, help="of Seatrial's own rows")
     parser.add_argument("--rival-images", nargs="*", type=int, default=[64])
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no piece later")
     parser.add_argument("--exactness", action="store_true", help="sampled ranges against all")
@@ -69,7 +75,7 @@ def main() -> int:
             for model in args.models:
                 _exactness(model, folder, min(args.images))
             return 0
-        wanted = list(_pieces(args.models, args.images, args.rival_images))
+        wanted = list(_pieces(args.models, args.images, args.rounds, args.rival_images))
         _measure(folder, wanted, args.seconds)
         _print(args.models, wanted, _kept(folder))
     return 0
@@ -84,9 +90,12 @@ def _make(folder: Path, models: list[str]) -> None:
         pictures(folder / "store")
 
 
-def _pieces(models: list[str], images: list[int], rival_images: list[int]) -> Iterator[Piece]:
+def _pieces(
+    models: list[str], images: list[int], rounds: int, rival_images: list[int]
+) -> Iterator[Piece]:
     for model in models:
-        yield from (Piece(model, count, (ALONE, *OWN)) for count in images)
+        for count in images:
+            yield from (Piece(model, count, (ALONE, *OWN), k) for k in range(rounds))
         for rival in RIVALS:
             yield from (Piece(model, count, (ALONE, rival)) for count in rival_images)
 
@@ -97,7 +106,7 @@ def _kept(folder: Path) -> dict[Piece, Measured]:
     found = {}
     for line in path.read_text().splitlines() if path.exists() else ():
         one = json.loads(line)
-        found[Piece(one["model"], one["images"], tuple(one["rows"]))] = one["rows"]
+        found[Piece(one["model"], one["images"], tuple(one["rows"]), one["round"])] = one["rows"]
     return found
 
 
@@ -108,8 +117,7 @@ def _measure(folder: Path, wanted: list[Piece], seconds: float) -> None:
             continue
         rows = {row: _child(row, folder, piece) for row in piece.rows}
         with (folder / "pieces.jsonl").open("a") as file:
-            file.write(json.dumps({"model": piece.model, "images": piece.images, "rows": rows}))
-            file.write("\n")
+            file.write(json.dumps(piece._asdict() | {"rows": rows}) + "\n")
 
 
 def _child(row: str, folder: Path, piece: Piece) -> dict[str, Any]:
@@ -144,40 +152,58 @@ def _resident_mb(pid: int) -> float:
 
 def _print(models: list[str], wanted: list[Piece], kept: dict[Piece, Measured]) -> None:
     """The table; growth is that of the peak from the fewest samples to these."""
-    missing = [p for p in wanted if p not in kept]
     print(f"{os.cpu_count()} CPUs, {THREADS} inferences at a time")
     for model in models:
-        print(f"\n{model}\n\n| row | images | CPU s | of inference alone | bar | peak MB "
+        print(f"\n{model}\n\n| row | images | rounds | CPU s | of inference alone | bar | peak MB "
               "| of inference alone | bar | growth | load | |")  # fmt: skip
-        print("|---|---|---|---|---|---|---|---|---|---|---|")
-        pieces = [p for p in wanted if p in kept and p.model == model]
-        own = [p for p in pieces if p.rows[1:] == OWN]
-        least = min(own, key=lambda p: p.images, default=None)
+        print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+        rounds: dict[tuple[tuple[str, ...], int], list[Measured]] = {}
+        for piece in wanted:
+            if piece in kept and piece.model == model:
+                rounds.setdefault((piece.rows[1:], piece.images), []).append(kept[piece])
+        own = {images: found for (rows, images), found in rounds.items() if rows == OWN}
         for row in (ALONE, *OWN):
-            for piece in own:
-                first = kept[least][row]["peak"] if least else 0
-                _line(row, piece.images, kept[piece], first)
-        for piece in pieces:
-            if piece not in own:
-                _line(piece.rows[1], piece.images, kept[piece], 0)
-    for piece in missing:
-        print(f"not measured: {piece.model}, {piece.images} images, {', '.join(piece.rows[1:])}")
+            for images, found in own.items():
+                _line(row, images, found, own[min(own)])
+        for (rows, images), found in rounds.items():
+            if rows != OWN:
+                _line(rows[0], images, found, [])
+    for piece in wanted:
+        if piece not in kept:
+            print(
+                f"not measured: {piece.model}, {piece.images} images, {', '.join(piece.rows[1:])}"
+            )
 
 
-def _line(row: str, images: int, measured: Measured, first: float) -> None:
-    one, alone = measured[row], measured[ALONE]
-    if "failed" in one:
-        print(f"| {row} | {images} | | | | {one['peak']:.0f} | | | | | {one['failed']} |")
+def _line(row: str, images: int, rounds: list[Measured], least: list[Measured]) -> None:
+    failed = [one[row] for one in rounds if "failed" in one[row]]
+    if failed:
+        print(f"| {row} | {images} | {len(rounds)} | | | | {failed[0]['peak']:.0f} | | | | "
+              f"| {failed[0]['failed']} |")  # fmt: skip
         return
     cpu, memory = BARS.get(row, ("", ""))
-    told = one.get("forecast")
-    more = f"forecast {told[0]:.1f} s {told[1]:.0f} MB, took {one['wall']:.1f} s" if told else ""
-    grown = f"{100 * (one['peak'] / first - 1):+.1f} %" if first else ""
+    grown = f"{100 * (_median(row, 'peak', rounds) / _median(row, 'peak', least) - 1):+.1f} %"
     print(
-        f"| {row} | {images} | {one['cpu']:.2f} | {one['cpu'] / alone['cpu']:.2f} | {cpu} "
-        f"| {one['peak']:.0f} | {one['peak'] / alone['peak']:.2f} | {memory} | {grown} "
-        f"| {one['load']:.0f} | {more} |"
+        f"| {row} | {images} | {len(rounds)} | {_median(row, 'cpu', rounds):.2f} "
+        f"| {_ratio(row, 'cpu', rounds)} | {cpu} | {_median(row, 'peak', rounds):.0f} "
+        f"| {_ratio(row, 'peak', rounds)} | {memory} | {grown if least else ''} "
+        f"| {_median(row, 'load', rounds):.0f} | {_forecast(rounds[-1][row])} |"
     )
+
+
+def _median(row: str, key: str, rounds: list[Measured]) -> float:
+    return float(statistics.median(one[row][key] for one in rounds))
+
+
+def _ratio(row: str, key: str, rounds: list[Measured]) -> str:
+    ratios = [one[row][key] / one[ALONE][key] for one in rounds]
+    span = f" ({min(ratios):.2f} to {max(ratios):.2f})" if max(ratios) > min(ratios) else ""
+    return f"{statistics.median(ratios):.2f}{span}"
+
+
+def _forecast(one: dict[str, Any]) -> str:
+    told = one.get("forecast")
+    return f"forecast {told[0]:.1f} s {told[1]:.0f} MB, took {one['wall']:.1f} s" if told else ""
 
 
 def _exactness(model: str, folder: Path, count: int) -> None:
