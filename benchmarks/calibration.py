@@ -182,11 +182,13 @@ def _line(row: str, images: int, rounds: list[Measured], least: list[Measured]) 
               f"| {failed[0]['failed']} |")  # fmt: skip
         return
     cpu, memory = BARS.get(row, ("", ""))
-    grown = f"{100 * (_median(row, 'peak', rounds) / _median(row, 'peak', least) - 1):+.1f} %"
+    grown = ""
+    if least:
+        grown = f"{100 * (_median(row, 'peak', rounds) / _median(row, 'peak', least) - 1):+.1f} %"
     print(
         f"| {row} | {images} | {len(rounds)} | {_median(row, 'cpu', rounds):.2f} "
         f"| {_ratio(row, 'cpu', rounds)} | {cpu} | {_median(row, 'peak', rounds):.0f} "
-        f"| {_ratio(row, 'peak', rounds)} | {memory} | {grown if least else ''} "
+        f"| {_ratio(row, 'peak', rounds)} | {memory} | {grown} "
         f"| {_median(row, 'load', rounds):.0f} | {_forecast(rounds[-1][row])} |"
     )
 
