@@ -163,7 +163,8 @@ def fresh(tmp_path):
     """Run Python code in a new interpreter; it gives JSON through ``give(value)``."""
 
     def run(code, *arguments, timeout=120, environment=None):
-        out = tmp_path / "given.json"
+        out, aside = tmp_path / "given.json", tmp_path / "aside"
+        aside.mkdir(exist_ok=True)  # what the code leaves lying goes with the test's own folder
         prelude = (
             f"import json, sys\ndef give(value): open({str(out)!r}, 'w').write(json.dumps(value))\n"
         )
@@ -173,7 +174,7 @@ def fresh(tmp_path):
             capture_output=True,
             text=True,
             timeout=timeout,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "TMPDIR": str(aside), **(environment or {})},
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads(out.read_text())

@@ -61,6 +61,7 @@ def check(tmp_path: Path):
 
     def run(path: Path, *words: str, as_text: bool = False) -> Checked:
         variables = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        variables["TMPDIR"] = str(tmp_path)  # a check with a fault leaves its folder there
         variables["PYTHONPATH"] = os.pathsep.join([str(site), *filter(None, sys.path)])
         command = [sys.executable, "-m", "seatrial", "check", str(path), *words]
         command += [] if as_text else ["--json", "-"]
