@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# pytest-xdist: one worker per core, but never so many that latency rounds starve.
-WORKERS ?= 2
+# pytest-xdist: a worker waits for a fifth of its time (children that hang on purpose, deadlines), so
+# three keep two cores busy. Not many more: latency rounds would starve.
+WORKERS ?= 3
 
 .PHONY: demo test test-long test-browser zoo kit bindings vendors lint type bench bench-calibration docs format clean
 
