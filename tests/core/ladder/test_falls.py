@@ -129,7 +129,7 @@ def test_a_class_that_pays_for_the_mean_keeps_it_from_shipping(
     gate: str,
     code: str,
 ) -> None:
-    values, labels = logits(4000, right=0.95, classes=20)
+    values, labels = logits(2000, right=0.95, classes=20)
     int8 = values + np.random.default_rng(1).normal(0, 0.1, values.shape).astype(np.float32)
     (own,) = np.nonzero(labels == 3)
     lost = own[: int(share * len(own))]
@@ -140,7 +140,7 @@ def test_a_class_that_pays_for_the_mean_keeps_it_from_shipping(
     ]
     sla = sla.with_defaults()
     result = bench.judge(
-        bench.test_set(labels.tolist(), 4000),
+        bench.test_set(labels.tolist(), 2000),
         rungs,
         max_drop=sla.max_drop,
         class_drop=sla.class_drop,

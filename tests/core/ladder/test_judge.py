@@ -214,7 +214,7 @@ def test_guessing_is_told_only_with_enough_samples(
     assert (found.row["gate"], found.code) == (gate, "baseline.chance")
 
 
-@pytest.mark.parametrize("n", [300, 1200, 6000])
+@pytest.mark.parametrize("n", [300, 1000, 3000])
 def test_a_baseline_barely_above_chance_never_passes(
     bench: Any, logits: Make, rows: Any, n: int
 ) -> None:
@@ -227,8 +227,8 @@ def test_a_baseline_barely_above_chance_never_passes(
     assert found.row["gate"] != "not applicable" and found.code == "baseline.chance"
     assert (found.row["gate"] == "not proven") is (n > 300)
     known = TaskSpec(name="classify", expected=21.0)
-    found = rows(bench.judge(test, rungs, known))["onnx-fp32", None]
-    assert (found.row["gate"] == "not applicable") is (n == 6000)
+    found = rows(bench.judge(test, rungs, known), SLA(max_drop=0.2))["onnx-fp32", None]
+    assert (found.row["gate"] == "not applicable") is (n == 3000)
     high = TaskSpec(name="classify", expected=60.0)
     found = rows(bench.judge(test, rungs, high))["onnx-fp32", None]
     assert found.row["gate"] in ("fail", "not proven")
