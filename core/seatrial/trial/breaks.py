@@ -90,7 +90,7 @@ def first_broken(graded: tuple[Graded, ...], target: str, judged: lr.JudgeResult
                 continue
             if rung == lr.DEVICE_INT8:
                 beyond_chance = row["ci95"] is not None and row["ci95"][0] > 0
-                moved = beyond_chance or _flips(judged, row)
+                moved = beyond_chance or _flips(judged, row) or step.code == "ladder.noise"
             else:  # float that is not equal is judged by its drop
                 moved = row["source"] != lr.NATIVE and step.code.startswith("accuracy.")
             if row["gate"] == FAIL or moved:

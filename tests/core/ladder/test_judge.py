@@ -214,6 +214,27 @@ def test_guessing_is_told_only_with_enough_samples(
     assert (found.row["gate"], found.code) == (gate, "baseline.chance")
 
 
+@pytest.mark.parametrize("size", [0.1, 0.45, 1.2])
+def test_a_device_that_moves_numbers_more_than_quantisation_did(
+    bench: Any, logits: Make, rows: Any, size: float
+) -> None:
+    """Classes hold still, numbers do not: rounding moves them less than quantisation did."""
+    values, labels = logits(300, right=1.0)
+    int8 = noisy(values, 0.3)
+    device = noisy(int8, size, seed=4)
+    rungs = ladder(bench, values, int8)
+    rungs.append(
+        lr.Rung(
+            rung=lr.DEVICE_INT8, outputs=bench.store({"y": device}), target="a:b", source="qdq:a"
+        )
+    )
+    graded = rows(bench.judge(bench.test_set(labels.tolist(), 300), rungs))
+    found = graded["device-int8", "onnx-int8"]
+    assert found.row["gate"] == "not proven" and found.row["agreement"] > 98
+    assert (found.code == "ladder.noise") is (size > 1)
+    assert ("more than rounding moves" in found.row["reason"]) is (size > 1)
+
+
 @pytest.mark.parametrize("n", [300, 1000, 3000])
 def test_a_baseline_barely_above_chance_never_passes(
     bench: Any, logits: Make, rows: Any, n: int
