@@ -8,6 +8,9 @@ from . import numbers as nr
 from .safe import safe
 from .sheets import NAME, Data, Sheet, columns, folded, more
 
+#: Cases of a class below which its share is not told.
+CASES = 5
+
 
 def ladder(data: Data) -> Sheet:
     """The rungs with drop, interval and gate; every reason that is not a pass is a note.
@@ -27,7 +30,7 @@ def ladder(data: Data) -> Sheet:
         known = any(text.endswith(row["reason"]) for text in told)
         if row["gate"] in ("fail", "not proven") and row["reason"] and not known:
             about = f" {safe(row['target'], NAME)}" if row["target"] else ""
-            notes[f"{row['rung']}{about}: {safe(row['reason'], 300)}"] = None
+            notes[f"{_form(row)}{about}: {safe(row['reason'], 300)}"] = None
         _beside(row, notes)
     if left:
         notes[f"{nr.plural(left, 'ungated figure')} in report.json"] = None
@@ -42,10 +45,11 @@ def _beside(row: Data, notes: dict[str, None]) -> None:
     if row["also"]:
         figures = ", ".join(f"{safe(k, 24)} {v:.2f}" for k, v in row["also"].items())
         notes[f"{about}: {figures}"] = None
-    if row["classes"] and row["gate"] in ("fail", "not proven"):
+    # A class of few samples goes from all to nothing by chance.
+    told = [c for c in row["classes"] if c["n"] >= CASES]
+    if told and row["gate"] in ("fail", "not proven"):
         lost = ", ".join(
-            f"{c['index']} {100 * c['before']:.0f} -> {100 * c['after']:.0f} %"
-            for c in row["classes"][:3]
+            f"{c['index']} {100 * c['before']:.0f} -> {100 * c['after']:.0f} %" for c in told[:3]
         )
         notes[f"{about}: classes that lost most against {row['against']}: {lost}"] = None
 

@@ -167,7 +167,7 @@ def paces(data: Data) -> Sheet:
             rows.append((name, row["code"], share, safe(row["text"], 240)))
         if part["text"] and part["causes"]:
             notes.append(f"{name}: {safe(part['text'], 240)}")
-        elif part["text"]:
+        elif part["text"] and not part["faster"]:
             rows.append((name, nr.DASH, nr.DASH, safe(part["text"], 240)))
     heads = "target|cause| >share %|evidence"
     title = "What keeps INT8 from being faster"

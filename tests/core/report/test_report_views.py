@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import html.parser
 import importlib.util
 import io
@@ -25,11 +26,14 @@ from seatrial.report import (
     bench_view,
     draw,
     facts,
+    finish,
     init_view,
     measured,
     rows,
     safe,
     sheets,
+    speed_rows,
+    speed_view,
     terminal,
 )
 from seatrial.report import numbers as nr
@@ -174,7 +178,8 @@ def test_figures_without_a_gate_give_way_to_those_with_one():
 
 def test_a_reason_that_was_told_is_not_told_again_below_the_ladder():
     data = examples.not_proven()
-    assert "device-int8 openvino:CPU: 1,450 samples would decide" in measured.ladder(data).notes
+    told = "device-int8 qdq:3f9a6c openvino:CPU: 1,450 samples would decide"
+    assert told in measured.ladder(data).notes
     data["reasons"][0]["text"] = "device-int8: 1,450 samples would decide"
     assert measured.ladder(data).notes == []
 
@@ -448,3 +453,24 @@ def test_backends_and_init_are_deaf_to_names_too(name):
     init_view.show(InitResult(config=name, contact_sheet=name, lines=(name,), next=(name,)), stream)
     assert_harmless(stream.getvalue())
     assert tomllib.loads(backends_view.lock(backends_result(name)))["ort"] == "1.31"
+
+
+def test_classes_of_few_cases_are_left_out_and_rungs_of_one_name_are_told_apart():
+    data = copy.deepcopy(finish(examples.do_not_ship()))
+    row = next(r for r in data["ladder"] if r["gate"] == "fail")
+    few, many = ({"index": k, "n": n, "before": 1.0, "after": 0.0} for k, n in ((7, 1), (8, 5)))
+    row.update(classes=[few, many], source="qdq:0123456789", reason="told nowhere else")
+    notes = measured.ladder(data).notes
+    (lost,) = [text for text in notes if "classes that lost most" in text]
+    assert "8 100 -> 0 %" in lost and "7 100" not in lost
+    assert all("qdq:012345" in text for text in notes if "told nowhere else" in text)
+    assert any("told nowhere else" in text for text in notes)
+
+
+def test_a_target_where_int8_is_faster_and_nothing_keeps_it_has_no_row():
+    data = copy.deepcopy(finish(examples.ship()))
+    for target in data["targets"]:
+        target["pace"] = speed_rows.pace(faster=True, ratio=3.0, causes=[], text="INT8 is 3x FP32")
+    assert not speed_view.paces(data).rows
+    data["targets"][0]["pace"] = speed_rows.pace(faster=False, ratio=0.9, causes=[], text="slower")
+    assert len(speed_view.paces(data).rows) == 1
