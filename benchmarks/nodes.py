@@ -47,7 +47,9 @@ def direct(backend: str, python: str, shelf_: Shelf, names: list[str], out: Path
         jobs = [job_of(shelf_, shelf_.cases[n], static=backend in STATIC) for n in left]
         (out / "jobs.json").write_text(json.dumps(jobs))
         command = [python, "-W", "ignore", DIRECT, backend, out / "jobs.json", out]
-        done = subprocess.run(command, text=True, check=False, capture_output=True, cwd=out)
+        done = subprocess.run(
+            command, text=True, errors="replace", check=False, capture_output=True, cwd=out
+        )
         begun = ""
         for line in (out / "lines").read_text().splitlines():
             said = json.loads(line)

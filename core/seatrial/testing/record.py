@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,7 +98,7 @@ def _gaps(rows: Rows) -> list[dict[str, Any]]:
 def write(root: Path, made: Table) -> Path:
     """Write a table into the folder, over an earlier one of the same suite."""
     root.mkdir(parents=True, exist_ok=True)
-    name = "".join(c if c.isalnum() else "-" for c in made["suite"])
+    name = re.sub(r"\W+", "-", made["suite"]).strip("-")
     path = root / f"{name}.json"
     path.write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", "utf-8")
     return path
@@ -151,7 +152,7 @@ def _who(tables: Sequence[Table]) -> list[str]:
 
 
 def _totals(tables: Sequence[Table]) -> list[str]:
-    heads = ("suite", *COLUMNS, "node tests right", "refused", "gaps", "operators taken")
+    heads = ("suite", *COLUMNS, *(f"nodes: {w}" for w in ("right", "refused", "gaps", "operators")))
     rows = []
     for made in tables:
         nodes = made["families"].get("nodes", {})
