@@ -16,8 +16,8 @@ from typing import Any
 from nodes import AGREED
 
 
-def merged(name: str, parts: list[dict[str, Any]], when: float) -> dict[str, Any]:
-    """One row: a backend, and node tests or whole models."""
+def merged(name: str, parts: list[dict[str, Any]], of: int, when: float) -> dict[str, Any]:
+    """One row: a backend, and node tests or whole models; ``of``: parts that there are."""
     kinds: collections.Counter[str] = collections.Counter()
     static: collections.Counter[tuple[str, str]] = collections.Counter()
     disagree: dict[str, list[str]] = {}
@@ -29,6 +29,7 @@ def merged(name: str, parts: list[dict[str, Any]], when: float) -> dict[str, Any
     return {
         "backend": parts[0]["backend"],
         "what": name,
+        "part": "" if len(parts) == of else f"{len(parts)} of {of} parts",
         "date": datetime.datetime.fromtimestamp(when, datetime.UTC).date().isoformat(),
         **parts[0]["about"],
         "asked": sum(p["asked"] for p in parts),
@@ -42,7 +43,7 @@ def merged(name: str, parts: list[dict[str, Any]], when: float) -> dict[str, Any
 
 
 def main(folder: Path, out: Path) -> None:
-    """Merge every backend's parts; a part that is missing is an error."""
+    """Merge every backend's parts; a row says when some are missing."""
     found: dict[tuple[str, str], dict[int, Path]] = collections.defaultdict(dict)
     wanted: dict[tuple[str, str], int] = {}
     for path in sorted(folder.glob("*.json")):
@@ -53,13 +54,20 @@ def main(folder: Path, out: Path) -> None:
         wanted[key] = int(part[2]) if part else 1
     rows = []
     for key, paths in sorted(found.items()):
-        if missing := set(range(1, wanted[key] + 1)) - set(paths):
-            raise SystemExit(f"{' '.join(key)}: parts {sorted(missing)} are missing")
         parts = [json.loads(p.read_text()) for _, p in sorted(paths.items())]
-        rows.append(merged(key[1], parts, max(p.stat().st_mtime for p in paths.values())))
+        when = max(p.stat().st_mtime for p in paths.values())
+        rows.append(merged(key[1], parts, wanted[key], when))
     out.write_text(json.dumps(rows, indent=1) + "\n")
     for row in rows:
-        print(row["backend"], row["what"], row["agreed"], "of", row["asked"], len(row["disagree"]))
+        print(
+            row["backend"],
+            row["what"],
+            row["part"],
+            row["agreed"],
+            "of",
+            row["asked"],
+            len(row["disagree"]),
+        )
 
 
 if __name__ == "__main__":

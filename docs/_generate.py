@@ -186,4 +186,5 @@ def coverage() -> str:
 def _agreement(row: dict[str, Any]) -> tuple[object, ...]:
     share = f"{100 * row['agreed'] / row['asked']:.2f} %"
     static = (row["static_denied"], row["static_wrong"]) if row["static_denied"] else ("-", "-")
-    return (row["backend"], row["what"], row["asked"], row["agreed"], share, *static, row["date"])
+    what = f"{row['what']}, {row['part']}" if row["part"] else row["what"]
+    return (row["backend"], what, row["asked"], row["agreed"], share, *static, row["date"])
