@@ -40,6 +40,7 @@ def commands():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_every_command_does_what_it_says(tmp_path):
     root = tmp_path / "sandbox"
     with warnings.catch_warnings():
