@@ -257,6 +257,8 @@ def _known(one: _Contestant, plan: Plan) -> bool:
     """Whether the interval of a median is narrow: by its share, or of a short call in itself."""
     if len(one.rounds) < LEAST_ROUNDS:
         return False
+    if one.facts.streams > 1:  # there for the throughput, whose interval is one over rounds
+        return len(one.rounds) >= WANTED_ROUNDS
     median = quantile(one.rounds, 0.5)
     if median.half_width <= plan.half_width:
         return True

@@ -212,6 +212,22 @@ def test_a_call_of_microseconds_needs_no_interval_of_nanoseconds() -> None:
     assert len(other.rounds) > 12
 
 
+def test_calls_in_flight_are_there_for_the_throughput_and_hold_nobody_up() -> None:
+    clock = Clock()
+    feed = Feed(SAMPLES, 5)
+    alone, together = measure(
+        [
+            (Facts(target="a"), Session(clock, 10.0, slow=()), feed),
+            (Facts(target="b", streams=2), Session(clock, 10.0, noise=0.9, slow=()), feed),
+        ],
+        Plan(budget_s=600),
+        clock=clock,
+    )
+    assert len(together.rounds) == len(alone.rounds) == 12
+    assert alone.quantiles["p50"].half_width <= 0.02 < together.quantiles["p50"].half_width
+    assert together.row()["throughput_ci95"] is not None
+
+
 def test_a_short_call_is_warmed_up_in_windows_that_can_settle() -> None:
     clock = Clock()
     session = Session(clock, 0.02, noise=0.1, slow=())
