@@ -152,18 +152,28 @@ def _who(tables: Sequence[Table]) -> list[str]:
 
 
 def _totals(tables: Sequence[Table]) -> list[str]:
-    heads = ("suite", *COLUMNS, *(f"nodes: {w}" for w in ("right", "refused", "gaps", "operators")))
-    rows = []
-    for made in tables:
-        nodes = made["families"].get("nodes", {})
-        own = _total(made, (f for f in made["families"] if f != "nodes"))
-        gaps = sum(nodes.get(word, 0) for word in ("notimpl", "notyet", "never"))
-        tried, never = made["operators"]["tried"], len(made["operators"]["never"])
-        right = nodes.get("right", 0) + nodes.get("partial", 0)
-        taken = f"{tried - never} of {tried}" if tried else "-"
-        counts = (own.get(column, 0) or "-" for column in COLUMNS)
-        rows.append((made["suite"], *counts, right, nodes.get("refused", 0), gaps, taken))
-    return grid(heads, rows)
+    """The kit's own cases, and ONNX's node tests, in a table each."""
+    mine = {t["suite"]: _total(t, (f for f in t["families"] if f != "nodes")) for t in tables}
+    shown = [c for c in COLUMNS if any(count[c] for count in mine.values())]
+    lines = grid(
+        ("cases of the kit", *shown),
+        ((suite, *(count[c] or "-" for c in shown)) for suite, count in mine.items()),
+    )
+    return [*lines, "", *grid(("node tests of ONNX", *_NODES), filter(None, map(_nodes, tables)))]
+
+
+_NODES = ("run", "right", "partial", "refused", "gaps", "operators taken")
+
+
+def _nodes(made: Table) -> tuple[object, ...] | None:
+    count = Counter(made["families"].get("nodes", {}))
+    run = count.total() - count["not asked"]
+    if not run:
+        return None
+    gaps = sum(count[word] for word in ("notimpl", "notyet", "never"))
+    tried, never = made["operators"]["tried"], len(made["operators"]["never"])
+    numbers = (run, count["right"], count["partial"], count["refused"], gaps)
+    return (made["suite"], *(n or "-" for n in numbers), f"{tried - never} of {tried}")
 
 
 def _total(made: Table, families: Iterable[str]) -> Counter[str]:
@@ -173,10 +183,10 @@ def _total(made: Table, families: Iterable[str]) -> Counter[str]:
 def _areas(tables: Sequence[Table]) -> list[str]:
     """Per area: right (in part, if any) of those asked."""
     rows = [
-        (f"{family}: {about}", *(_share(made["families"].get(family)) for made in tables))
-        for family, about in FAMILIES.items()
+        (family, *(_share(made["families"].get(family)) for made in tables)) for family in FAMILIES
     ]
-    return grid(("right of asked", *(made["suite"] for made in tables)), rows)
+    lines = grid(("right of asked", *(made["suite"] for made in tables)), rows)
+    return [*lines, "", *(f"* *{family}*: {about}" for family, about in FAMILIES.items())]
 
 
 def _share(count: Mapping[str, int] | None) -> str:
