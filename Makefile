@@ -48,8 +48,9 @@ bindings: $(STAMP)
 			-d $(VENV)/tensorrt-wheels $$wheel || exit; done
 	$(BIN)/python -m pytest tests/backends/tensorrt/test_trt_bindings.py
 
-# The vendors' packages under plugins/ with their toolchains: about 8 GB below .vendors/, and about
-# 15 minutes for the kits. Each environment can be made and tested alone: make vendor-tvm.
+# The vendors' packages under plugins/ with their toolchains: 7.2 GB below .vendors/ (RKNN alone has
+# 5.7), some 5 minutes to install and 6 CPU minutes for the kits; SEATRIAL_KIT=all takes several
+# times as long. Each environment can be made and tested alone: make vendor-tvm.
 VENDORS ?= tvm litert rknn
 # The first Python 3.12 that starts: on the path (pyenv's stand-in need not), or one of pyenv's.
 PYTHON312 ?= $(or $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null),\

@@ -95,11 +95,11 @@ def litert(path: Path, feeds: Feeds, shapes: Shapes) -> Iterator[dict | None]:
         for name, value in feeds.items():
             detail = details[name if name in details else next(iter(details))]
             wanted = tuple(int(k) for k in detail["shape"])
-            last = value.ndim > 2 and value.shape != wanted
-            turned[detail["index"]] = np.moveaxis(value, 1, -1) if last else value
+            last = np.moveaxis(value, 1, -1) if value.ndim > 2 else value
+            turned[detail["index"]] = value if last.shape != wanted == value.shape else last
             if turned[detail["index"]].shape != wanted:
                 interpreter.resize_tensor_input(detail["index"], turned[detail["index"]].shape)
-        interpreter.allocate_tensors()
+                interpreter.allocate_tensors()
         for detail in details.values():
             value = np.asarray(turned[detail["index"]], detail["dtype"], order="C")
             interpreter.set_tensor(detail["index"], value)

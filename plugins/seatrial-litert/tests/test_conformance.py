@@ -18,6 +18,25 @@ RNG = np.random.default_rng(2)
 CUSTOM = notyet("onnx2tf has no conversion for this form")
 ABORTS = notyet("the interpreter aborts on integers of 8 bits without a scale", shows="fault")
 
+#: Node tests of ONNX that end badly, as far as all of them were run; the same when converter and
+#: interpreter are called directly.
+NODES = {
+    ABORTS: (
+        *("add_int8", "add_uint8", "less_equal_int8", "less_equal_uint8"),
+        "clip_default_int8_min_expanded",
+    ),
+    notyet("onnx2tf leaves alpha out", shows="wrong"): ("elu",),
+    notyet("onnx2tf normalises along another axis when all sizes are alike", shows="wrong"): (
+        "lrn_default",
+    ),
+    notyet("onnx2tf pads with another rule", shows="wrong"): ("lppool_2d_same_upper",),
+    notyet("onnx2tf samples other points", shows="wrong"): (
+        *("roialign_mode_max", "resize_downsample_sizes_linear_antialias"),
+        *("resize_downsample_sizes_nearest_not_smaller", "resize_upsample_sizes_nearest"),
+    ),
+    notyet("an empty tensor is found out by the first run", shows="fault"): ("reshape_zero_dim",),
+}
+
 
 class TestLiteRt(BackendSuite):
     backend = "litert"
@@ -32,12 +51,12 @@ class TestLiteRt(BackendSuite):
         "opsets/Softmax-11": notyet(
             "before opset 13 Softmax flattened; onnx2tf reads every opset alike", shows="wrong"
         ),
-        "flow/Loop": notyet("the loop that onnx2tf makes has an input without data"),
-        "flow/Loop-count-fed": notyet("as above, and seen only when it goes round", shows="fault"),
+        "flow/Loop*": notyet("the loop that onnx2tf makes has an input without data"),
         "flow/Scan": CUSTOM,
         "nodes/attention_23_boolmask_fullymasked_row_nan_robustness_expanded": notyet(
             "IsNaN is left out of rows that are masked as a whole", shows="wrong"
         ),
+        **{f"nodes/{name}": gap for gap, names in NODES.items() for name in names},
     }
 
     # --- what the kit does not ask ----------------------------------------------------------------

@@ -23,6 +23,12 @@ class TestTvm(BackendSuite):
         "nodes/layer_normalization_4d_axis_negative_4": notyet(
             "Mean and InvStdDev come as scalars", shows="wrong"
         ),
+        "nodes/layer_normalization_4d_axis3": notyet(
+            "Mean and InvStdDev come as scalars", shows="wrong"
+        ),
+        "nodes/batchnorm_example_training_mode": notyet(
+            "ONNX's momentum weighs the old statistics, TVM's the new", shows="wrong"
+        ),
         "nodes/spacetodepth_crd_mode_example": notyet("it knows one order only", shows="wrong"),
         "hooks/int8-from-qdq": notyet("Q/DQ pairs stay operators around float kernels"),
     }

@@ -119,8 +119,11 @@ def _sizes(tensor: Any) -> list[int]:
 
 
 def _dtype(tensor: Any) -> str:
+    """The type of a tensor in numpy's words, ``""`` of a sequence."""
     import onnx
 
+    if not tensor.type.HasField("tensor_type"):
+        return ""
     return str(onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type))
 
 

@@ -21,7 +21,7 @@ NHWC = (0, 2, 3, 1)
 #: The interpreter on a type that a kernel does not know, and on a loop without its input.
 _NO_KERNEL = (
     *("is unsupported", "not supported", "oes not support type", "failed to prepare"),
-    "lacks data",
+    *("only supports", "lacks data"),
 )
 _NUMBER = re.compile(r"Node number (\d+) \(")
 
@@ -91,13 +91,17 @@ def load(path: Path, **options: Any) -> Any:
 def _try(interpreter: Any) -> None:
     """Run once on zeros: some kernels refuse a type only then.
 
+    Whole numbers may be sizes, so they are 1.
+
     Raises:
-        RuntimeError: a kernel that is missing. Whatever zeros may be wrong for is let pass.
+        RuntimeError: a kernel that is missing. Whatever the numbers may be wrong for is let pass.
     """
     import numpy as np
 
     for detail in interpreter.get_input_details():
-        interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
+        kind = np.dtype(detail["dtype"])
+        value = np.full(detail["shape"], int(kind.kind in "iu"), kind)
+        interpreter.set_tensor(detail["index"], value)
     try:
         interpreter.invoke()
     except (RuntimeError, ValueError) as error:

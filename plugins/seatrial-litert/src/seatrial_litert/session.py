@@ -87,6 +87,8 @@ class LiteRtSession:
 
         value = np.asarray(value)  # a tensor of one number comes without its array
         dtype, rank = self._facts["outputs"][name]
+        if not dtype:
+            return value
         if value.dtype.kind == "f" or "int64" in dtype:
             wanted = dtype if value.dtype.name in ("int32", "float32") else value.dtype
             value = value.astype(wanted, copy=False)
