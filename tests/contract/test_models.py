@@ -101,6 +101,20 @@ def test_a_file_format_of_the_future_is_read_an_opset_of_the_future_is_not(tmp_p
     assert report.findings[0].reason
 
 
+def test_a_fault_in_onnx_itself_is_not_the_models(tmp_path):
+    """The checker refuses the function by which ONNX defines this operator."""
+    (tmp_path / "s").mkdir()
+    node = helper.make_node("MeanVarianceNormalization", ["x"], ["y"], name="mvn")
+    net(tmp_path / "m.onnx", [node], shape=(3, 3, 3, 1), opsets=(("", 13),), ir=7)
+    with pytest.raises(onnx.shape_inference.InferenceError):
+        onnx.checker.check_model(tmp_path / "m.onnx", full_check=True)
+    assert models.read(tmp_path / "m.onnx", tmp_path / "s").labels == ("mvn",)
+    wrong = helper.make_node("MatMul", ["x", "x"], ["y"], name="product")
+    net(tmp_path / "m.onnx", [wrong], shape=(2, 4))
+    with pytest.raises(models.InvalidModelError):
+        models.read(tmp_path / "m.onnx", tmp_path / "s")
+
+
 def test_an_invalid_model_and_a_refused_one_become_reports(tmp_path):
     (tmp_path / "s").mkdir()
     bad = net(tmp_path / "m.onnx", [helper.make_node("Relu", ["nobody"], ["y"])])
