@@ -66,7 +66,9 @@ def tvm(path: Path, feeds: Feeds, shapes: Shapes) -> Iterator[dict | None]:
     names = [i.name for i in model.graph.input if i.name not in constants]
     found = machine["main"](*(runtime.runtime.tensor(np.asarray(feeds[n])) for n in names))
     values = [found] if len(model.graph.output) == 1 else list(found)
-    yield {str(k): v.numpy() if hasattr(v, "numpy") else list(v) for k, v in enumerate(values)}
+    # a shape comes as a tuple of its own kind
+    given = (v.numpy() if hasattr(v, "numpy") else np.array(list(v), np.int64) for v in values)
+    yield {str(k): v for k, v in enumerate(given)}
 
 
 def litert(path: Path, feeds: Feeds, shapes: Shapes) -> Iterator[dict | None]:
