@@ -20,7 +20,14 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Pages that the site makes from the program itself.
-GENERATED = ("commands.md", "findings.md", "backends/contract.md", "contract.md", "coverage.md")
+GENERATED = (
+    "commands.md",
+    "findings.md",
+    "backends/contract.md",
+    "contract.md",
+    "coverage.md",
+    "backends/coverage.md",
+)
 #: Words that stand for something of the user's, in synopses.
 _SYNOPSIS = {"MODEL...": ["MODEL", "MODEL"]}
 
