@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -154,15 +155,18 @@ def train(canvases: int = 1200, epochs: int = 10, seed: int = 0) -> Net:
 
 def export(net: Net, path: Path) -> Path:
     """The net as ONNX: boxes (1, cells, 4), scores (1, cells, classes)."""
-    torch.onnx.export(
-        net,
-        (torch.zeros(1, 1, FED, FED),),
-        str(path),
-        input_names=["image"],
-        output_names=["boxes", "scores"],
-        dynamo=False,
-        opset_version=17,
-    )
+    with warnings.catch_warnings():
+        # That this exporter is the older one is known: it needs no second package.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            net,
+            (torch.zeros(1, 1, FED, FED),),
+            str(path),
+            input_names=["image"],
+            output_names=["boxes", "scores"],
+            dynamo=False,
+            opset_version=17,
+        )
     return path
 
 
