@@ -247,7 +247,7 @@ def _data(folder, *, level=False):
 def test_saturation_is_confirmed_layer_by_layer_on_a_lesser_cpu(start, tmp_path, valid):
     pytest.importorskip("openvino")
     _net(tmp_path / "net.onnx")
-    _data(tmp_path)
+    _data(tmp_path, level=True)
     words = ["run", "net.onnx", "--test", "test.npz", "-b", "openvino:CPU", "-b"]
     report, targets, err = _ran(start, tmp_path, [*words, "openvino:CPU/avx2"], extra=False)
     valid(report)
