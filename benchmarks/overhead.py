@@ -168,9 +168,9 @@ def _alternate(
 Calls = tuple[list[float], float]
 
 
-def own(handle: SessionHandle, samples: r.Ref, n: int) -> Calls:
-    """So many calls of our loop."""
-    outcome = handle.run(samples, [i % 16 for i in range(n)], keep=False)
+def own(handle: SessionHandle, samples: r.Ref, n: int, inputs: int = 16) -> Calls:
+    """So many calls of our loop, with so many inputs in turn."""
+    outcome = handle.run(samples, [i % inputs for i in range(n)], keep=False)
     assert outcome.result is not None, outcome.fault
     return [ns / 1e6 for ns in outcome.result.latencies_ns], outcome.result.cpu_ns / 1e6
 
