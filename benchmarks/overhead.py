@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from seatrial import intake, registry
 from seatrial import results as r
@@ -48,6 +48,7 @@ options.add_session_config_entry("session.force_spinning_stop", "1")
 session = ort.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
 names = [o.name for o in session.get_outputs()]
 def call(feeds): return session.run(names, feeds)
+def clock(): return 0.0
 """,
     "openvino:CPU": """
 import openvino as ov
@@ -59,6 +60,7 @@ compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32",
     "ENABLE_CPU_PINNING": False})
 request = compiled.create_infer_request()
 def call(feeds): return [t.data.copy() for t in (request.infer(feeds), request)[1].output_tensors]
+def clock(): return request.latency
 """,
 }
 
@@ -70,15 +72,16 @@ feeds = [{n: np.array(rng.random(s), dtype=np.float32) for n, s in SHAPES.items(
          for _ in range(16)]
 print("ready", flush=True)
 for line in sys.stdin:
-    took = []
+    took, inner = [], []
     cpu = time.process_time_ns()
     for i in range(int(line)):
         f = feeds[i % 16]
         t = time.perf_counter_ns()
         call(f)
         took.append(time.perf_counter_ns() - t)
+        inner.append(clock())
     cpu = time.process_time_ns() - cpu
-    print(json.dumps({"took": took, "cpu": cpu}), flush=True)
+    print(json.dumps({"took": took, "inner": inner, "cpu": cpu}), flush=True)
 """
 
 
@@ -175,11 +178,16 @@ def own(handle: SessionHandle, samples: r.Ref, n: int, inputs: int = 16) -> Call
     return [ns / 1e6 for ns in outcome.result.latencies_ns], outcome.result.cpu_ns / 1e6
 
 
+class Loop(Protocol):
+    """Asks the bare loop for so many calls."""
+
+    def __call__(self, n: int, *, inner: bool = False) -> Calls:
+        """Their latencies; ``inner``: as the runtime's own clock tells them, if it has one."""
+
+
 @contextlib.contextmanager
-def bare(
-    target: str, path: Path, shapes: dict[str, tuple[int, ...]]
-) -> Iterator[Callable[[int], Calls]]:
-    """A child with the bare loop; gives what asks it for so many calls."""
+def bare(target: str, path: Path, shapes: dict[str, tuple[int, ...]]) -> Iterator[Loop]:
+    """A child with the bare loop."""
     import json
 
     head = f"MODEL = {str(path)!r}\nSHAPES = {shapes!r}\nTHREADS = {THREADS}\n"
@@ -195,11 +203,13 @@ def bare(
     assert child.stdin and child.stdout
     child.stdout.readline()
 
-    def run(n: int) -> Calls:
+    def run(n: int, *, inner: bool = False) -> Calls:
         assert child.stdin and child.stdout
         child.stdin.write(f"{n}\n")
         child.stdin.flush()
         told = json.loads(child.stdout.readline())
+        if inner:
+            return told["inner"], told["cpu"] / 1e6
         return [ns / 1e6 for ns in told["took"]], told["cpu"] / 1e6
 
     try:
