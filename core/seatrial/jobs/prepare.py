@@ -29,7 +29,8 @@ from .outcome import Environment, Limits
 _PACKAGE_ROOT = str(Path(__file__).parent.parent.parent)
 _MEMORY_SHARE = 0.9
 #: Jobs in which numpy multiplies nothing. OpenBLAS starts a thread per core as soon as it is
-#: loaded, which doubles what importing numpy costs on two cores, and more on others.
+#: loaded, which doubles what importing numpy costs on two cores, and more on others. Sessions of
+#: backends are not among them: one whose kernels are OpenBLAS's is timed with its threads.
 _WITHOUT_BLAS = frozenset(
     {
         "seatrial_describe",
@@ -37,7 +38,6 @@ _WITHOUT_BLAS = frozenset(
         "seatrial_check_static",
         "seatrial_compile_check",
         "seatrial_transform_layout",
-        "seatrial_load",
         "seatrial.reference:load",
         "seatrial.quantize.child:insert",
         "seatrial.quantize.form_child:form",

@@ -16,7 +16,7 @@ RNG = np.random.default_rng(2)
 
 #: onnx2tf 2.6.9 leaves it a custom operator, for which the interpreter has no kernel.
 CUSTOM = notyet("onnx2tf has no conversion for this form")
-ABORTS = notyet("the interpreter aborts on integers of 8 bits without a scale", shows="fault")
+ABORTS = notyet("the interpreter aborts on integers of 8 or 16 bits without a scale", shows="fault")
 
 #: Node tests of ONNX that end badly, as far as all of them were run; the same when converter and
 #: interpreter are called directly.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -49,6 +50,13 @@ def opened(runner, plugin, model, fault="", **options):
     return runner.open(
         plugin, "seatrial_load", load_request(model, **options), variables=variables, limits=limits
     )
+
+
+def test_nobody_takes_threads_from_the_kernels_of_a_session(runner, faults, model):
+    with opened(runner, faults, model).result:
+        written = [json.loads(p.read_text()) for p in runner.workspace.jobs.glob("*/job.json")]
+    (load,) = [job for job in written if job["name"] == "seatrial_load"]
+    assert not [name for name in load["environment"] if name.endswith("_NUM_THREADS")]
 
 
 def test_a_round_is_timed_kept_and_adopted(runner, faults, model, samples):
