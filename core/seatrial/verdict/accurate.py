@@ -21,6 +21,7 @@ from seatrial.ladder.records import (
     PYTORCH,
 )
 from seatrial.report import rows
+from seatrial.report.numbers import plural
 
 from .compiles import fault_text
 from .records import DO_NOT_SHIP, NOT_PROVEN, SHIP, Case, Part, worst
@@ -173,7 +174,8 @@ def _caps(case: Case, tally: _Tally) -> None:
     """What keeps an answer from SHIP however good the numbers look."""
     run = case.run
     if run.overlap:
-        text = f"{run.overlap} calibration samples are in the test set: the test is not held out"
+        text = f"{plural(run.overlap, 'calibration sample is', 'calibration samples are')} in the "
+        text += "test set: the test is not held out"
         tally.say(NOT_PROVEN, "data.overlap", text, missing="a test set apart from calibration")
     elif run.unfit and run.int8:
         text = f"the calibration set is not fit to prove it: {run.unfit}"
