@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -93,19 +94,17 @@ class BackendSuite(Promises):
         if request.cls not in beds:
             who = f"{request.path}:{request.cls.__qualname__}"
             try:
-                beds[request.cls] = self._make_bed(who, tmp_path_factory)
+                shared = _of_this_run(request.config, tmp_path_factory, who)
+                beds[request.cls] = self._make_bed(tmp_path_factory.mktemp("bed"), shared)
             except LookupError as error:
                 pytest.fail(str(error), pytrace=False)
             request.config.add_cleanup(beds[request.cls].close)
         return beds[request.cls]
 
-    def _make_bed(self, who: str, folders: pytest.TempPathFactory) -> Bed:
-        base = folders.getbasetemp()
-        if "PYTEST_XDIST_WORKER" in os.environ:
-            base = base.parent
+    def _make_bed(self, folder: Path, shared: Path) -> Bed:
         return Bed(
-            folders.mktemp("bed"),
-            base / "seatrial-kit" / hashlib.sha256(who.encode()).hexdigest()[:16],
+            folder,
+            shared,
             backend=self.backend,
             target=self.target,
             python=self.python,
@@ -297,6 +296,18 @@ class BackendSuite(Promises):
     def _contract(bed: Bed) -> str:
         said = bed.described().result
         return said.contract if said else ""
+
+
+def _of_this_run(config: pytest.Config, folders: pytest.TempPathFactory, who: str) -> Path:
+    """A folder of one test class that all workers of this test run see, and no other run.
+
+    Whether this process is a worker is asked of pytest-xdist itself: its variables are inherited
+    by test runs that a worker starts, whose parent folder holds the answers of earlier runs.
+    """
+    worker = getattr(config, "workerinput", None)
+    base = folders.getbasetemp()
+    base = base if worker is None else base.parent / worker["testrunuid"]
+    return base / "seatrial-kit" / hashlib.sha256(who.encode()).hexdigest()[:16]
 
 
 def _name_of(bed: Bed) -> str:

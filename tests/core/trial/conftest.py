@@ -39,10 +39,10 @@ def nets():
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory):
+def once(request, tmp_path_factory):
     """``once(name, make)``: a folder that ``make`` fills, one time for all workers."""
     root = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
+    if hasattr(request.config, "workerinput"):
         root = root.parent
     root = root / "trial"
     root.mkdir(exist_ok=True)
