@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,7 +49,6 @@ options.add_session_config_entry("session.force_spinning_stop", "1")
 session = ort.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
 names = [o.name for o in session.get_outputs()]
 def call(feeds): return session.run(names, feeds)
-def clock(): return 0.0
 """,
     "openvino:CPU": """
 import openvino as ov
@@ -60,7 +60,6 @@ compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32",
     "ENABLE_CPU_PINNING": False})
 request = compiled.create_infer_request()
 def call(feeds): return [t.data.copy() for t in (request.infer(feeds), request)[1].output_tensors]
-def clock(): return request.latency
 """,
 }
 
@@ -72,16 +71,15 @@ feeds = [{n: np.array(rng.random(s), dtype=np.float32) for n, s in SHAPES.items(
          for _ in range(16)]
 print("ready", flush=True)
 for line in sys.stdin:
-    took, inner = [], []
+    took = []
     cpu = time.process_time_ns()
     for i in range(int(line)):
         f = feeds[i % 16]
         t = time.perf_counter_ns()
         call(f)
         took.append(time.perf_counter_ns() - t)
-        inner.append(clock())
     cpu = time.process_time_ns() - cpu
-    print(json.dumps({"took": took, "inner": inner, "cpu": cpu}), flush=True)
+    print(json.dumps({"took": took, "cpu": cpu}), flush=True)
 """
 
 
@@ -108,10 +106,25 @@ def main() -> int:
     return 0
 
 
-def loaded(
-    runner: Runner, target: str, path: Path
-) -> tuple[SessionHandle, r.Ref, dict[str, tuple[int, ...]], Path]:
-    """A session of ours on a target's FP32 artefact: it, its samples, shapes and the artefact."""
+@dataclass(frozen=True)
+class Built:
+    """A target's FP32 artefact, and what it is fed.
+
+    Attributes:
+        open: loads it into a session of its own.
+        samples: 16 inputs.
+        shapes: of one, by input name.
+        artefact: its file.
+    """
+
+    open: Callable[[], SessionHandle]
+    samples: r.Ref
+    shapes: dict[str, tuple[int, ...]]
+    artefact: Path
+
+
+def built(runner: Runner, target: str, path: Path) -> Built:
+    """Build a model for a target."""
     backend, _, name = target.partition(":")
     plugin = next(p for p in registry.discover() if p.id == backend)
     model = intake.admit(path, runner.workspace)
@@ -133,17 +146,21 @@ def loaded(
         SyntheticRequest(inputs=model.facts.inputs, count=16, seed=0),
     )
     samples = runner.adopt(made, made.result.artifact)
-    opened = runner.open(plugin, "seatrial_load", load)
-    if opened.result is None:
-        raise SystemExit(f"{target}: {opened.fault}")
-    return opened.result, samples, shapes, runner.workspace.path(artefact)
+
+    def session() -> SessionHandle:
+        opened = runner.open(plugin, "seatrial_load", load)
+        if opened.result is None:
+            raise SystemExit(f"{target}: {opened.fault}")
+        return opened.result
+
+    return Built(session, samples, shapes, runner.workspace.path(artefact))
 
 
 def _latency(runner: Runner, target: str, path: Path, rounds: int) -> None:
     """Alternate rounds of a session of ours and of the bare loop."""
-    handle, samples, shapes, _ = loaded(runner, target, path)
-    with handle, bare(target, path, shapes) as theirs_:
-        ours, theirs = _alternate(lambda n: own(handle, samples, n), theirs_, rounds)
+    made = built(runner, target, path)
+    with made.open() as handle, bare(target, path, made.shapes) as theirs_:
+        ours, theirs = _alternate(lambda n: own(handle, made.samples, n), theirs_, rounds)
     logs = [math.log(a / b) for a, b in zip(ours, theirs, strict=True)]
     half = 1.96 * statistics.stdev(logs) / math.sqrt(len(logs))
     centre = statistics.fmean(logs)
@@ -181,8 +198,8 @@ def own(handle: SessionHandle, samples: r.Ref, n: int, inputs: int = 16) -> Call
 class Loop(Protocol):
     """Asks the bare loop for so many calls."""
 
-    def __call__(self, n: int, *, inner: bool = False) -> Calls:
-        """Their latencies; ``inner``: as the runtime's own clock tells them, if it has one."""
+    def __call__(self, n: int) -> Calls:
+        """Their latencies."""
 
 
 @contextlib.contextmanager
@@ -203,13 +220,11 @@ def bare(target: str, path: Path, shapes: dict[str, tuple[int, ...]]) -> Iterato
     assert child.stdin and child.stdout
     child.stdout.readline()
 
-    def run(n: int, *, inner: bool = False) -> Calls:
+    def run(n: int) -> Calls:
         assert child.stdin and child.stdout
         child.stdin.write(f"{n}\n")
         child.stdin.flush()
         told = json.loads(child.stdout.readline())
-        if inner:
-            return told["inner"], told["cpu"] / 1e6
         return [ns / 1e6 for ns in told["took"]], told["cpu"] / 1e6
 
     try:

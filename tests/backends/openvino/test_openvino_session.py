@@ -43,6 +43,44 @@ def test_inputs_are_not_written_to(zoo):
     np.testing.assert_array_equal(images, before)
 
 
+def _read_only(value):
+    value = value.copy()
+    value.flags.writeable = False
+    return value
+
+
+@pytest.mark.parametrize("form", [_read_only, np.asfortranarray, lambda x: x[..., ::-1]])
+def test_inputs_of_any_form_are_taken_as_they_are(zoo, form):
+    """What may be shared is, the rest is copied: neither may change what comes out."""
+    session = load(zoo, zoo.cnn())
+    given = form(zoo.images(1) + 1)
+    plain = np.array(given, order="C")
+    wanted = session.run({"x": plain})["y"]
+    other = session.run({"x": np.zeros_like(plain)})["y"]
+    assert not np.array_equal(wanted, other)
+    np.testing.assert_array_equal(session.run({"x": given})["y"], wanted)
+
+
+def test_an_input_that_was_let_go_is_not_read_again(zoo):
+    """The runtime keeps the place of the last input: each call must bring its own."""
+    session = load(zoo, zoo.cnn())
+    images = zoo.images(1)
+    wanted = session.run({"x": images})["y"]
+    for _ in range(3):
+        session.run({"x": np.full_like(images, np.nan)})
+    np.testing.assert_array_equal(session.run({"x": images.copy()})["y"], wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, np.float64])
+def test_element_types_are_shared_as_they_are(zoo, dtype):
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    nodes = [helper.make_node("Not" if dtype is np.bool_ else "Identity", ["x"], ["y"])]
+    path = zoo.save(nodes, [zoo.value("x", [5], kind)], [zoo.value("y", [5], kind)])
+    value = np.array([0, 1, 1, 0, 1], dtype)
+    got = load(zoo, path).run({"x": value})["y"]
+    np.testing.assert_array_equal(got, ~value if dtype is np.bool_ else value)
+
+
 def test_names_of_many_inputs_and_outputs(zoo):
     """An output that only passes an input on, two names of one tensor, and integers."""
     nodes = [

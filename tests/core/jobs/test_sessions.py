@@ -366,6 +366,22 @@ def test_no_samples_no_latencies(tmp_path):
     assert reply.latencies_ns == ()
 
 
+class Places(Recorder):
+    """Remembers where its feeds lay."""
+
+    def run(self, feeds):
+        self.seen.append((feeds["x"].ctypes.data, feeds["x"].item()))
+        return {"y": feeds["x"]}
+
+
+def test_an_input_that_comes_again_is_fed_from_the_same_memory(tmp_path):
+    session = Places()
+    reply = looped(tmp_path, session).run(RunRequest(path="s", indices=(2, 0, 2, 2, 1, 0)))
+    assert [value for _, value in session.seen] == [2.0, 0.0, 2.0, 2.0, 1.0, 0.0]
+    assert len(set(session.seen)) == 3
+    assert reply.prepare_ns > 0
+
+
 class Concurrent(Recorder):
     """Takes two calls at once and notes how many there were."""
 
