@@ -18,30 +18,29 @@ from typing import TYPE_CHECKING
 from seatrial.options import (
     AuditOptions,
     BackendsOptions,
-    BackendsResult,
     BenchOptions,
     CheckOptions,
     CompareOptions,
     DemoOptions,
     ExportOptions,
     InitOptions,
-    InitResult,
     NewBackendOptions,
-    NewBackendResult,
-    NoProgress,
-    Progress,
     QatOptions,
     QuantizeOptions,
     ReportOptions,
     ReproOptions,
     RunOptions,
 )
+from seatrial.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
     from seatrial.compare.command import Comparison
+    from seatrial.init.records import InitResult
     from seatrial.report import Report
     from seatrial.report.again import Rendered
     from seatrial.repro.command import Repro
+    from seatrial.scaffold import NewBackendResult
+    from seatrial.trial.setup import BackendsResult
 
 
 def run(options: RunOptions, progress: Progress | None = None) -> Report:

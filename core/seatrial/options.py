@@ -1,4 +1,4 @@
-"""What each verb takes, and the small things some verbs give back.
+"""What each verb takes.
 
 The command line builds these records from flags and the Python functions of :mod:`seatrial.api`
 take them, so both sides agree on one set of names. ``None`` (or an empty text or tuple) always
@@ -8,101 +8,12 @@ Standard library only.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Protocol
 
 from .codec import record
-from .results import Fault, TargetKind
-
-#: Values of ``--fail-on``: the mildest verdict that still ends with a failing exit code.
-FAIL_ON = ("not-proven", "do-not-ship", "never")
-
-
-class Progress(Protocol):
-    """Where a verb says how far it is."""
-
-    def __call__(self, stage: str, text: str, fraction: float | None = None) -> None:
-        """Say what is being done now; ``fraction`` (0 to 1) when it is known."""
-
-    def stage(self, name: str, index: int, total: int) -> AbstractContextManager[None]:
-        """Enter stage ``index`` (from 1) of ``total``; leaving the context ends it."""
-
-
-class NoProgress:
-    """A :class:`Progress` that says nothing: what the Python functions use when given none."""
-
-    def __call__(self, stage: str, text: str, fraction: float | None = None) -> None:
-        """Drop the line."""
-
-    @contextlib.contextmanager
-    def stage(self, name: str, index: int, total: int) -> Iterator[None]:
-        """Do nothing around the stage."""
-        yield
-
-
-# --- what must hold -----------------------------------------------------------------------------
-
-
-@record
-class LatencyLimit:
-    """``p99=12ms``: the quantile (``p50`` ... ``p99``) and its highest allowed value."""
-
-    quantile: str
-    ms: float
-
-
-@record
-class SLA:
-    """What a model must keep to ship.
-
-    Attributes:
-        max_drop: highest drop of the metric, in points (default 1.0).
-        max_latency: highest latency.
-        max_memory_mb: highest peak resident memory of the process that runs the model.
-        min_metric: lowest metric, in points.
-        device_drop: highest drop from ``onnx-int8`` to ``device-int8``, in points (default 0.5).
-        class_drop: highest drop of any single class, in points (default: ``max_drop``).
-        accept_agreement: lowest top-1 agreement, in percent, that stands in for labels.
-        fail_on: one of :data:`FAIL_ON`.
-        defaults: names of the fields above that nobody set; filled by :meth:`with_defaults`.
-    """
-
-    max_drop: float | None = None
-    max_latency: LatencyLimit | None = None
-    max_memory_mb: float | None = None
-    min_metric: float | None = None
-    device_drop: float | None = None
-    class_drop: float | None = None
-    accept_agreement: float | None = None
-    fail_on: str | None = None
-    defaults: tuple[str, ...] = ()
-
-    def over(self, lower: SLA) -> SLA:
-        """These values, and those of ``lower`` (the configuration file) where unset."""
-        mine = {n: v for n in _SLA_FIELDS if (v := getattr(self, n)) is not None}
-        return dataclasses.replace(lower, **mine)
-
-    def with_defaults(self) -> SLA:
-        """All defaults filled in; ``defaults`` names the fields that were."""
-        unset = {n: v for n, v in _SLA_DEFAULTS.items() if getattr(self, n) is None}
-        if self.class_drop is None:
-            unset["class_drop"] = unset.get("max_drop", self.max_drop)
-        return dataclasses.replace(self, defaults=tuple(unset), **unset)
-
-
-_SLA_DEFAULTS: Mapping[str, Any] = {
-    "max_drop": 1.0,
-    "device_drop": 0.5,
-    "fail_on": FAIL_ON[0],
-}
-_SLA_FIELDS = tuple(f.name for f in dataclasses.fields(SLA) if f.name != "defaults")
-
-
-# --- what the verbs take ------------------------------------------------------------------------
+from .sla import SLA as SLA  # noqa: PLC0414  # callers build options of it
+from .sla import LatencyLimit as LatencyLimit  # noqa: PLC0414
 
 
 @record
@@ -469,91 +380,3 @@ class ReproOptions:
     config: str = ""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     jobs: JobOptions = field(default_factory=JobOptions)
-
-
-# --- what the small verbs give ------------------------------------------------------------------
-
-
-@record
-class TargetRow:
-    """One target of one backend, as ``seatrial backends`` lists it."""
-
-    target: str
-    title: str
-    kind: TargetKind
-    default: bool = False
-    machine_class: str = ""
-    usable: bool | None = None
-    reason: str = ""
-    install_hint: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    devices: tuple[str, ...] = ()
-    instruction_sets: tuple[str, ...] = ()
-    fault: Fault | None = None
-
-
-@record
-class BackendRow:
-    """One entry point in one environment.
-
-    Attributes:
-        problem: why it can't be used at all (broken, duplicate name).
-        problems: misspelt, unmarked or missing hooks, one sentence each.
-        env: the environment its children run in, ``""``: our own interpreter.
-    """
-
-    backend: str
-    dist: str
-    version: str
-    contract: str = ""
-    title: str = ""
-    vendor: str = ""
-    docs: str = ""
-    hardware_run: str = ""
-    hooks: tuple[str, ...] = ()
-    problem: str = ""
-    problems: tuple[str, ...] = ()
-    install_hint: str = ""
-    fault: Fault | None = None
-    targets: tuple[TargetRow, ...] = ()
-    env: str = ""
-
-
-@record
-class BackendsResult:
-    """What ``seatrial backends`` found.
-
-    Attributes:
-        lock: versions by name, for ``--freeze``.
-        environments: interpreter or launcher of each configured environment, by name.
-    """
-
-    rows: tuple[BackendRow, ...]
-    lock: Mapping[str, str] = field(default_factory=dict)
-    environments: Mapping[str, str] = field(default_factory=dict)
-
-
-@record
-class InitResult:
-    """What ``seatrial init`` wrote.
-
-    Attributes:
-        config: path of the configuration.
-        contact_sheet: path of the picture, ``""`` without image data.
-        lines: what it found or assumed, one fact per line.
-        next: the next command.
-    """
-
-    config: str
-    contact_sheet: str = ""
-    lines: tuple[str, ...] = ()
-    next: tuple[str, ...] = ()
-
-
-@record
-class NewBackendResult:
-    """What ``seatrial new-backend`` wrote: names of ``files`` are relative to ``folder``."""
-
-    backend: str
-    folder: str
-    files: tuple[str, ...]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from seatrial.errors import UserError
 
 if TYPE_CHECKING:
-    from seatrial.options import SLA, JobOptions, LatencyLimit
+    from seatrial.options import JobOptions
+    from seatrial.sla import SLA, LatencyLimit
 
 _LATENCY = re.compile(r"(p\d{1,2}(?:\.\d+)?)=(\d+(?:\.\d+)?)(ms|us|s)")
 _MILLISECONDS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
@@ -169,7 +170,7 @@ def whole(args: Namespace, name: str, *, low: int = 0) -> int | None:
 
 def sla_of(args: Namespace) -> SLA:
     """The limits given as flags; what was not given is ``None``."""
-    from seatrial.options import SLA
+    from seatrial.sla import SLA
 
     return SLA(
         max_drop=number(args, "max_drop") if hasattr(args, "max_drop") else None,
@@ -191,7 +192,7 @@ def latency_of(text: str | None) -> LatencyLimit | None:
     Raises:
         UserError: not of that form.
     """
-    from seatrial.options import LatencyLimit
+    from seatrial.sla import LatencyLimit
 
     if text is None:
         return None

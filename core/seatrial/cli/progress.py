@@ -20,7 +20,7 @@ from .output import put
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from seatrial.options import Progress
+    from seatrial.progress import Progress
 
 #: Longest text of a step.
 TEXT = 60
@@ -29,7 +29,7 @@ TEXT = 60
 @contextlib.contextmanager
 def make(args: Namespace, stream: TextIO | None = None) -> Iterator[Progress]:
     """The progress that the flags and the stream call for; leaving the context ends it."""
-    from seatrial.options import NoProgress
+    from seatrial.progress import NoProgress
 
     stream = sys.stderr if stream is None else stream
     if args.quiet:

@@ -27,7 +27,7 @@ from seatrial.data import contract as contracts
 from seatrial.data.contract import InputContract
 from seatrial.data.source import expanded
 from seatrial.errors import UserError
-from seatrial.options import SLA
+from seatrial.sla import SLA
 
 FILE = "seatrial.toml"
 _MAX_BYTES = 1 << 20

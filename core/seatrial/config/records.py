@@ -10,8 +10,8 @@ from pathlib import Path
 from seatrial.codec import record
 from seatrial.data.contract import InputContract
 from seatrial.data.source import SPLIT_COUNT, Source, expanded, parse, split
-from seatrial.options import SLA
 from seatrial.results import Option
+from seatrial.sla import SLA
 from seatrial.tasks.base import TaskSpec
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from seatrial.config import values as v
-from seatrial.options import FAIL_ON
+from seatrial.sla import FAIL_ON
 
 Fields = Mapping[str, v.Parser]
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from seatrial.options import LatencyLimit
+from seatrial.sla import LatencyLimit
 
 Parser = Callable[[Any], Any]
 

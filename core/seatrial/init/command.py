@@ -21,6 +21,7 @@ from seatrial.errors import UserError
 from seatrial.init import guess as g
 from seatrial.init.presets import Hint, classes_of, find
 from seatrial.init.records import (
+    InitResult,
     Look,
     LookRequest,
     Score,
@@ -32,7 +33,6 @@ from seatrial.init.records import (
 from seatrial.init.render import InputGuess, Plan, data_lines, quote, render
 from seatrial.init.tasks import guess as guessed_task
 from seatrial.intake import Admitted, ModelFacts
-from seatrial.options import InitResult
 from seatrial.results import TensorIO
 from seatrial.text import clean
 

@@ -127,3 +127,20 @@ class SheetResult:
     file: str = ""
     ranges: tuple[str, ...] = ()
     refused: Refusal | None = None
+
+
+@record
+class InitResult:
+    """What ``seatrial init`` wrote.
+
+    Attributes:
+        config: path of the configuration.
+        contact_sheet: path of the picture, ``""`` without image data.
+        lines: what it found or assumed, one fact per line.
+        next: the next command.
+    """
+
+    config: str
+    contact_sheet: str = ""
+    lines: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from seatrial.codec import encode, record
-from seatrial.options import SLA
 from seatrial.report import rows
+from seatrial.sla import SLA
 from seatrial.verdict.proportions import clopper_pearson
 from seatrial.verdict.stats import Paired
 

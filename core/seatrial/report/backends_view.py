@@ -8,7 +8,7 @@ from .safe import safe
 from .sheets import NAME, Sheet, columns
 
 if TYPE_CHECKING:
-    from seatrial.options import BackendRow, BackendsResult, TargetRow
+    from seatrial.trial.setup import BackendRow, BackendsResult, TargetRow
 
     from .draw import Page
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from .safe import safe
 
 if TYPE_CHECKING:
-    from seatrial.options import InitResult
+    from seatrial.init.records import InitResult
 
 
 def show(result: InitResult, stream: TextIO) -> None:

@@ -509,7 +509,7 @@ def fault(kind: str, stage: str, reason: str, *, signal: str = "", log: str = ""
 
 
 def sla(**known: Any) -> Row:
-    """What must hold; :class:`seatrial.options.SLA` encodes to the same keys."""
+    """What must hold; :class:`seatrial.sla.SLA` encodes to the same keys."""
     blank: Row = {
         "max_drop": None,
         "max_latency": None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from .safe import safe
 
 if TYPE_CHECKING:
-    from seatrial.options import NewBackendResult
+    from seatrial.scaffold import NewBackendResult
 
 
 def show(result: NewBackendResult, stream: TextIO) -> None:

@@ -19,7 +19,8 @@ from . import letter, search, symptom
 from .types import KEPT, RANDOM, Count, CountRequest, CutRequest, CutResult
 
 if TYPE_CHECKING:
-    from seatrial.options import Progress, ReproOptions
+    from seatrial.options import ReproOptions
+    from seatrial.progress import Progress
 
 #: Seconds that the search is given; the smallest model so far goes forward.
 BUDGET_S = 300.0

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from seatrial import registry
+from seatrial.codec import record
 from seatrial.errors import UserError
-from seatrial.options import NewBackendOptions, NewBackendResult
+from seatrial.options import NewBackendOptions
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _PLAIN = re.compile(r"[^\"\\\x00-\x1f@]{1,80}")
@@ -20,6 +21,15 @@ FILES = {
     "toolchain.py.in": "src/@module@/toolchain.py",
     "conformance.py.in": "tests/test_conformance.py",
 }
+
+
+@record
+class NewBackendResult:
+    """What ``seatrial new-backend`` wrote: names of ``files`` are relative to ``folder``."""
+
+    backend: str
+    folder: str
+    files: tuple[str, ...]
 
 
 def new_backend(options: NewBackendOptions) -> NewBackendResult:

@@ -19,7 +19,8 @@ from seatrial.calibration.types import METHODS
 from seatrial.codec import encode
 from seatrial.data.contract import InputContract
 from seatrial.errors import UserError
-from seatrial.options import AuditOptions, Progress
+from seatrial.options import AuditOptions
+from seatrial.progress import Progress
 from seatrial.quantize import bakeoff
 from seatrial.quantize.advice import advise
 from seatrial.report import Report, new, rows

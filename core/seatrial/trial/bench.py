@@ -13,7 +13,8 @@ from seatrial import intake, registry
 from seatrial import results as r
 from seatrial.codec import encode
 from seatrial.errors import UserError
-from seatrial.options import BenchOptions, Progress
+from seatrial.options import BenchOptions
+from seatrial.progress import Progress
 from seatrial.report import Report, new, rows
 from seatrial.trial import (
     build,

@@ -12,7 +12,8 @@ from pathlib import Path
 from seatrial import intake, registry
 from seatrial import results as r
 from seatrial.export import recipes
-from seatrial.options import CheckOptions, Progress
+from seatrial.options import CheckOptions
+from seatrial.progress import Progress
 from seatrial.quantize.types import InsertRequest
 from seatrial.report import Report, new, rows
 from seatrial.trial import compile as compile_stage

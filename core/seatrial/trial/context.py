@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from seatrial.calibration.types import RangesResult
     from seatrial.config import Config
     from seatrial.intake import Admitted
-    from seatrial.options import JobOptions, Progress
+    from seatrial.options import JobOptions
+    from seatrial.progress import Progress
     from seatrial.trial.build import Piece
 
 #: Deadline of one hook call when nobody set one, seconds; a slow compiler extends it by progress.

@@ -9,7 +9,8 @@ from pathlib import Path
 from seatrial.config import load
 from seatrial.demo import DemoFiles, DemoRequest
 from seatrial.errors import UserError
-from seatrial.options import DemoOptions, Progress, RunOptions
+from seatrial.options import DemoOptions, RunOptions
+from seatrial.progress import Progress
 from seatrial.report import Report
 from seatrial.trial.context import Trial
 from seatrial.trial.run import run

@@ -16,9 +16,10 @@ from seatrial.codec import encode
 from seatrial.export.records import ModuleSpec
 from seatrial.ladder import gates
 from seatrial.ladder import records as lr
-from seatrial.options import SLA, AuditOptions, QatOptions, QuantizeOptions, RunOptions
+from seatrial.options import AuditOptions, QatOptions, QuantizeOptions, RunOptions
 from seatrial.quantize.advice import Advice
 from seatrial.report import Report, new, rows
+from seatrial.sla import SLA
 from seatrial.tasks.base import TaskSpec
 from seatrial.trial import advised, document, further, pictures, quantise, remarks, speed, timing
 from seatrial.trial.machine import environment_row

@@ -20,7 +20,8 @@ from seatrial.export import opsets, pipeline, recipes, view
 from seatrial.export import records as er
 from seatrial.export.spec import spec_of
 from seatrial.export.stage import Made, Wish
-from seatrial.options import ExportOptions, Progress
+from seatrial.options import ExportOptions
+from seatrial.progress import Progress
 from seatrial.report import Report, new
 from seatrial.samples import Samples
 from seatrial.trial import compile as compile_stage

@@ -22,7 +22,7 @@ from seatrial.trial.quantise import Portable
 
 if TYPE_CHECKING:
     from seatrial.config import TaskConfig
-    from seatrial.options import SLA
+    from seatrial.sla import SLA
     from seatrial.trial.context import Trial
     from seatrial.trial.targets import TargetState
 

@@ -14,7 +14,8 @@ from seatrial import results as r
 from seatrial.calibration.types import SAMPLED, RangesRequest
 from seatrial.errors import UserError
 from seatrial.export.records import FAIL
-from seatrial.options import Progress, QatOptions
+from seatrial.options import QatOptions
+from seatrial.progress import Progress
 from seatrial.qat import records as qr
 from seatrial.qat import view
 from seatrial.quantize import recipe

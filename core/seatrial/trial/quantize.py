@@ -12,7 +12,8 @@ from seatrial import intake, registry
 from seatrial import results as r
 from seatrial.calibration.types import RangeTable
 from seatrial.errors import UserError
-from seatrial.options import Progress, QuantizeOptions
+from seatrial.options import QuantizeOptions
+from seatrial.progress import Progress
 from seatrial.quantize.advice import advise
 from seatrial.quantize.schemes import PLAIN
 from seatrial.recovery import plan

@@ -11,7 +11,8 @@ from seatrial import intake
 from seatrial import results as r
 from seatrial.errors import UserError
 from seatrial.export.records import FAIL
-from seatrial.options import Progress, RunOptions
+from seatrial.options import RunOptions
+from seatrial.progress import Progress
 from seatrial.quantize import advice
 from seatrial.report import Report
 from seatrial.samples import Samples

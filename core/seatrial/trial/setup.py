@@ -4,27 +4,83 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seatrial import data, intake, registry
-from seatrial.options import (
-    BackendRow,
-    BackendsOptions,
-    BackendsResult,
-    InitOptions,
-    InitResult,
-    Progress,
-    TargetRow,
-)
+from seatrial.codec import record
+from seatrial.init.records import InitResult
+from seatrial.options import BackendsOptions, InitOptions
+from seatrial.progress import Progress
 from seatrial.registry import Plugin
+from seatrial.results import Fault, TargetKind
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.machine import packages
 from seatrial.trial.targets import TargetState, Wanted, probe, survey
 
 if TYPE_CHECKING:
     from seatrial.config import Config
+
+
+@record
+class TargetRow:
+    """One target of one backend, as ``seatrial backends`` lists it."""
+
+    target: str
+    title: str
+    kind: TargetKind
+    default: bool = False
+    machine_class: str = ""
+    usable: bool | None = None
+    reason: str = ""
+    install_hint: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    instruction_sets: tuple[str, ...] = ()
+    fault: Fault | None = None
+
+
+@record
+class BackendRow:
+    """One entry point in one environment.
+
+    Attributes:
+        problem: why it can't be used at all (broken, duplicate name).
+        problems: misspelt, unmarked or missing hooks, one sentence each.
+        env: the environment its children run in, ``""``: our own interpreter.
+    """
+
+    backend: str
+    dist: str
+    version: str
+    contract: str = ""
+    title: str = ""
+    vendor: str = ""
+    docs: str = ""
+    hardware_run: str = ""
+    hooks: tuple[str, ...] = ()
+    problem: str = ""
+    problems: tuple[str, ...] = ()
+    install_hint: str = ""
+    fault: Fault | None = None
+    targets: tuple[TargetRow, ...] = ()
+    env: str = ""
+
+
+@record
+class BackendsResult:
+    """What ``seatrial backends`` found.
+
+    Attributes:
+        lock: versions by name, for ``--freeze``.
+        environments: interpreter or launcher of each configured environment, by name.
+    """
+
+    rows: tuple[BackendRow, ...]
+    lock: Mapping[str, str] = field(default_factory=dict)
+    environments: Mapping[str, str] = field(default_factory=dict)
 
 
 def backends(options: BackendsOptions, progress: Progress) -> BackendsResult:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from seatrial.benchmark.records import Timing
-from seatrial.options import LatencyLimit
 from seatrial.report import rows
+from seatrial.sla import LatencyLimit
 
 from .accurate import simulated
 from .compiles import INT8_NAMES, fault_text

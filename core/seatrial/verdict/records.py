@@ -7,7 +7,7 @@ from typing import Any
 from seatrial.benchmark.records import Timing
 from seatrial.codec import record
 from seatrial.ladder.gates import Graded
-from seatrial.options import SLA
+from seatrial.sla import SLA
 
 SHIP, DO_NOT_SHIP, NOT_PROVEN, NOT_ASKED = "SHIP", "DO NOT SHIP", "NOT PROVEN", "not asked"
 

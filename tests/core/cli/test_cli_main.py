@@ -17,16 +17,11 @@ import seatrial.api
 from seatrial import cli
 from seatrial.cli import app, flags, output, progress
 from seatrial.errors import UserError
-from seatrial.options import (
-    FAIL_ON,
-    SLA,
-    BackendRow,
-    BackendsResult,
-    InitResult,
-    LatencyLimit,
-    NoProgress,
-)
+from seatrial.init.records import InitResult
+from seatrial.progress import NoProgress
 from seatrial.report import Report
+from seatrial.sla import FAIL_ON, SLA, LatencyLimit
+from seatrial.trial.setup import BackendRow, BackendsResult
 
 _spec = importlib.util.spec_from_file_location(
     "seatrial_cli_examples", Path(__file__).parents[1] / "report" / "examples.py"

@@ -13,7 +13,7 @@ from seatrial.config import Config, find, load
 from seatrial.config import values as v
 from seatrial.config.load import find_line
 from seatrial.errors import UserError
-from seatrial.options import SLA, LatencyLimit
+from seatrial.sla import SLA, LatencyLimit
 
 FULL = """
 [model]

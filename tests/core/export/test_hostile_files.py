@@ -17,7 +17,8 @@ from seatrial.export import opsets, pipeline
 from seatrial.export import records as er
 from seatrial.export.stage import Wish
 from seatrial.export.torch_module import build
-from seatrial.options import JobOptions, NoProgress
+from seatrial.options import JobOptions
+from seatrial.progress import NoProgress
 from seatrial.testing.local import LocalJob
 from seatrial.trial.context import Trial
 

@@ -16,7 +16,8 @@ from seatrial.config import load
 from seatrial.export import opsets, pipeline
 from seatrial.export import records as er
 from seatrial.export.stage import Made, Wish
-from seatrial.options import JobOptions, NoProgress
+from seatrial.options import JobOptions
+from seatrial.progress import NoProgress
 from seatrial.trial.context import Trial
 
 HERE = Path(__file__).resolve().parent

@@ -12,9 +12,9 @@ import pytest
 from seatrial.ladder.child import judge
 from seatrial.ladder.gates import Graded, grade
 from seatrial.ladder.records import JudgeRequest, JudgeResult, Rung
-from seatrial.options import SLA
 from seatrial.results import Ref
 from seatrial.samples import StoreWriter
+from seatrial.sla import SLA
 from seatrial.tasks.base import TaskSpec
 from seatrial.testing.local import LocalJob
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from seatrial.data.structured import pack_mask
 from seatrial.ladder import records as lr
 from seatrial.ladder.falls import FAR, falls, tail
-from seatrial.options import SLA
+from seatrial.sla import SLA
 from seatrial.tasks.base import TaskSpec
 from seatrial.verdict import pooled
 

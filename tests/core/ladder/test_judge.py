@@ -10,7 +10,7 @@ import pytest
 
 from seatrial.codec import decode, encode
 from seatrial.ladder import records as lr
-from seatrial.options import SLA
+from seatrial.sla import SLA
 from seatrial.tasks.base import TaskSpec
 
 Make = Callable[..., tuple[np.ndarray, np.ndarray]]

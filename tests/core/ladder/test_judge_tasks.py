@@ -10,7 +10,7 @@ import pytest
 from seatrial.codec import decode, encode
 from seatrial.data.structured import pack_mask
 from seatrial.ladder import records as lr
-from seatrial.options import SLA
+from seatrial.sla import SLA
 from seatrial.tasks.base import TaskSpec
 from seatrial.verdict import pooled
 

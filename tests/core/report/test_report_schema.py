@@ -15,8 +15,8 @@ import pytest
 
 from seatrial import results as r
 from seatrial.codec import encode
-from seatrial.options import SLA, LatencyLimit
 from seatrial.report import Report, finish, model, new, rows, speed_rows
+from seatrial.sla import SLA, LatencyLimit
 
 _spec = importlib.util.spec_from_file_location(
     "seatrial_report_examples", Path(__file__).parent / "examples.py"

@@ -14,12 +14,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from seatrial.options import (
-    BackendRow,
-    BackendsResult,
-    InitResult,
-    TargetRow,
-)
+from seatrial.init.records import InitResult
 from seatrial.report import (
     Report,
     backends_view,
@@ -38,6 +33,7 @@ from seatrial.report import (
 )
 from seatrial.report import numbers as nr
 from seatrial.results import Fault, FaultKind, TargetKind
+from seatrial.trial.setup import BackendRow, BackendsResult, TargetRow
 
 _spec = importlib.util.spec_from_file_location(
     "seatrial_report_examples", Path(__file__).parent / "examples.py"

@@ -10,7 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from seatrial import config, intake
 from seatrial import results as r
-from seatrial.options import JobOptions, NoProgress
+from seatrial.options import JobOptions
+from seatrial.progress import NoProgress
 from seatrial.quantize.recipe import DEPTHWISE_FLOAT, KL_FINE
 from seatrial.registry import Plugin
 from seatrial.samples import StoreWriter

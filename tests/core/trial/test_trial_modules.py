@@ -13,8 +13,9 @@ from seatrial.config import load
 from seatrial.data import contract
 from seatrial.errors import UserError
 from seatrial.export import records as er
-from seatrial.options import SLA, JobOptions, RunOptions
+from seatrial.options import JobOptions, RunOptions
 from seatrial.results import TensorIO
+from seatrial.sla import SLA
 from seatrial.trial import from_torch
 from seatrial.trial.context import Clock
 from seatrial.trial.evidence import Evidence

@@ -11,8 +11,9 @@ import jsonschema
 import pytest
 
 from seatrial import api
-from seatrial.options import SLA, QuantizeOptions, RunOptions
+from seatrial.options import QuantizeOptions, RunOptions
 from seatrial.report import terminal
+from seatrial.sla import SLA
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 

@@ -9,9 +9,9 @@ from seatrial.benchmark.records import Facts, Timing
 from seatrial.benchmark.rounds import QUANTILES
 from seatrial.benchmark.stats import quantile
 from seatrial.ladder.gates import Graded
-from seatrial.options import SLA, LatencyLimit
 from seatrial.report import rows
 from seatrial.results import Fault, FaultKind
+from seatrial.sla import SLA, LatencyLimit
 from seatrial.verdict.records import Case, Circumstances
 from seatrial.verdict.rules import judge_run, judge_target, largest
 
