@@ -85,7 +85,7 @@ def _missing(facts: RungFacts, name: str, result: JudgeResult) -> Graded:
     """A rung whose reference did not run: whatever it gave is not proven."""
     gate = broken(facts, None)
     if gate is None:
-        text = f"nothing to compare with: {name} did not run"
+        text = f"nothing to compare with: there is no run of {name}"
         gate = Gate(gate=UNPROVEN, code="ladder.reference", reason=text)
     row = _row(facts, None, result, gate, None) | {"against": name}
     return Graded(row=row, code=gate.code)

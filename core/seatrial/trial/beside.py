@@ -9,6 +9,7 @@ from seatrial.ladder import breaks as lb
 from seatrial.ladder import records as lr
 from seatrial.trial import build, ladder
 from seatrial.trial.files import part
+from seatrial.trial.reference import reference_outputs
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
@@ -85,7 +86,7 @@ class Beside:
     def whole(self, narrow: r.Ref) -> tuple[bool, str] | None:
         """The whole model with weights in 7 bits, on the target and on the reference."""
         trial, state = self.trial, self.state
-        expected = ladder.reference_outputs(trial, narrow, self.test, optimize="none")
+        expected = reference_outputs(trial, narrow, self.test, optimize="none")
         piece = build.build_portable(trial, state, narrow, state.facts.get("shapes", {}))
         got = build.run_once(trial, state, piece, self.test) if piece is not None else None
         if got is None or isinstance(expected, r.Fault):

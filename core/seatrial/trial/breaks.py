@@ -16,9 +16,9 @@ from seatrial.ladder import records as lr
 from seatrial.ladder.equality import EQUAL_DB
 from seatrial.ladder.gates import Graded
 from seatrial.ladder.health import FAIL
-from seatrial.trial import ladder
 from seatrial.trial.beside import Beside
 from seatrial.trial.fusion import Unfused
+from seatrial.trial.reference import reference_outputs
 
 if TYPE_CHECKING:
     from seatrial.trial.build import Piece
@@ -337,7 +337,7 @@ class _Search:
         outcome = trial.outputs(self.state, piece, self.feed, self.indices, taps=names)
         if outcome.result is None:
             return None
-        expected = ladder.reference_outputs(
+        expected = reference_outputs(
             trial, model, self.feed, self.indices, optimize=optimize, taps=names
         )
         if isinstance(expected, r.Fault):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from seatrial import results as r
 from seatrial.ladder import breaks as lb
 from seatrial.ladder.equality import EQUAL_DB
-from seatrial.trial import ladder
+from seatrial.trial.reference import reference_outputs
 
 if TYPE_CHECKING:
     from seatrial.trial.build import Piece
@@ -105,7 +105,7 @@ class Unfused:
     def _equal(self, got: r.Ref) -> bool:
         """Whether all outputs of the model are the reference's within float rounding."""
         trial, model = self.trial, self.trial.model.ref
-        expected = ladder.reference_outputs(trial, model, self.feed, self.indices)
+        expected = reference_outputs(trial, model, self.feed, self.indices)
         if isinstance(expected, r.Fault):
             return False
         outputs = tuple(

@@ -8,17 +8,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from seatrial import results as r
-from seatrial.benchmark.machine import machine
 from seatrial.errors import UserError
 from seatrial.ladder import records as lr
-from seatrial.samples import Samples
 from seatrial.tasks.base import TaskSpec
 from seatrial.trial import build
+from seatrial.trial import noise as noise_floor
 from seatrial.trial.build import Piece
 from seatrial.trial.quantise import Portable
+from seatrial.trial.reference import REFERENCE_NAME, fault_of, reference_outputs
 
 if TYPE_CHECKING:
     from seatrial.config import TaskConfig
@@ -26,67 +26,11 @@ if TYPE_CHECKING:
     from seatrial.trial.context import Trial
     from seatrial.trial.targets import TargetState
 
-REFERENCE = "seatrial.reference:load"
-#: What a reference run is called in the report.
-REFERENCE_NAME = "reference (CPU, FP32)"
-#: Samples on which a rung is run again in ways that change no class counts but show a floor.
-NOISE_SAMPLES = 64
-
 #: Models up to this size are started side by side: several of them are no burden on the memory.
 LIGHT_BYTES = 64 * 2**20
 
 #: Pieces that are rungs; another layout of the same artefact was proven equal by itself.
 RUNG_PIECES = ("fp32", "native", "int8")
-
-
-def reference_outputs(
-    trial: Trial,
-    model: r.Ref,
-    samples: r.Ref,
-    indices: tuple[int, ...] | None = None,
-    *,
-    optimize: str = "all",
-    threads: int = 0,
-    taps: tuple[str, ...] = (),
-    denormals_as_zero: bool = False,
-    remember: bool = False,
-) -> r.Ref | r.Fault:
-    """Outputs of a model on the reference over samples.
-
-    Args:
-        trial: the command at work.
-        model: float, or with Q/DQ pairs.
-        samples: a sample store.
-        indices: which samples; ``None``: all.
-        optimize: ``none`` takes Q and DQ literally.
-        threads: of one inference; 0: the runtime's choice.
-        taps: inner tensors to give as well.
-        denormals_as_zero: numbers next to zero are zero, as on many devices.
-        remember: they choose something, and may come from an earlier run.
-    """
-    request = r.LoadRequest(
-        artifact=model,
-        format="onnx",
-        target="reference",
-        threads=threads,
-        taps=taps,
-        options={"optimize": optimize, "denormals_as_zero": denormals_as_zero},
-    )
-    outcome = trial.runner.outputs(
-        REFERENCE,
-        None,
-        request,
-        samples,
-        indices,
-        batch=trial.batch,
-        limits=trial.limits(),
-        remember=remember and trial.remembers,
-    )
-    return outcome.result if outcome.result is not None else _fault(outcome.fault)
-
-
-def _fault(fault: r.Fault | None) -> r.Fault:
-    return fault or r.Fault(kind=r.FaultKind.RAISED, stage="reference", reason="gave no outputs")
 
 
 def rungs(
@@ -160,7 +104,7 @@ def _reference_rung(trial: Trial, test: r.Ref, model: _Model, *, noise: bool) ->
         outputs=outputs,
         source=model.source,
         precision=model.precision,
-        noise=_reference_noise(trial, model.ref, test, model.optimize) if noise else (),
+        noise=noise_floor.of_reference(trial, model.ref, test, model.optimize) if noise else (),
         ran_on=REFERENCE_NAME + literal,
         artifact=model.ref.sha256,
     )
@@ -174,7 +118,7 @@ def _device_rung(
     outputs = build.run_once(trial, state, piece, test, decisive=ships)
     if outputs is None:
         return None
-    again = _device_noise(trial, state, name, piece, test) if noise else ()
+    again = noise_floor.of_device(trial, state, name, piece, test) if noise else ()
     return lr.Rung(
         rung=lr.DEVICE_INT8 if name == "int8" else lr.DEVICE_FLOAT,
         outputs=outputs,
@@ -185,67 +129,6 @@ def _device_rung(
         ran_on=f"{state.target.title if state.target else state.id}, {piece.stated}",
         artifact=piece.ref.sha256,
     )
-
-
-def _few(trial: Trial, test: r.Ref) -> tuple[int, ...]:
-    """Evenly spaced samples for the floor, whole batches of them.
-
-    None of a store of sequences: a step alone has not the states of its own run.
-    """
-    samples = Samples(trial.workspace.path(test))
-    count = 0 if samples.state else samples.count
-    size = min(count, NOISE_SAMPLES)
-    size -= size % trial.batch
-    return tuple(k * count // size for k in range(size)) if size else ()
-
-
-def _reference_noise(
-    trial: Trial, model: r.Ref, test: r.Ref, optimize: str
-) -> tuple[lr.NoiseRun, ...]:
-    """The reference again, in ways that must not matter: over all samples where classes count.
-
-    The Q/DQ model that is taken literally is run with the reference's own integer kernels as well:
-    how sound kernels round, and how many classes that flips.
-    """
-    few = _few(trial, test)
-    ways: list[tuple[str, tuple[int, ...] | None, dict[str, Any]]] = [
-        ("1 thread", None if optimize == "all" else few, {"threads": 1})
-    ]
-    if optimize == "all":
-        ways += [
-            ("a second run", few, {}),
-            ("denormals as zero", few, {"denormals_as_zero": True}),
-            ("optimisation off", few, {"optimize": "none"}),
-        ]
-    elif machine().int8_sets:  # without INT8 dot products its own integer kernels saturate
-        ways.append((lr.INTEGERS, None, {"optimize": "all"}))
-    found = []
-    for what, indices, how in ways:
-        if indices == ():
-            continue
-        outputs = reference_outputs(trial, model, test, indices, **{"optimize": optimize, **how})
-        if isinstance(outputs, r.Ref):
-            found.append(lr.NoiseRun(what=what, outputs=outputs, indices=indices or ()))
-    return tuple(found)
-
-
-def _device_noise(
-    trial: Trial, state: TargetState, name: str, piece: Piece, test: r.Ref
-) -> tuple[lr.NoiseRun, ...]:
-    """An artefact again on its target: INT8 with one thread over all samples, else over a few."""
-    few = _few(trial, test)
-    found = []
-    ways: list[tuple[str, tuple[int, ...] | None, int | None]] = [("a second run", few, None)]
-    if name == "int8":
-        ways.insert(0, ("1 thread", None, 1))
-    for what, indices, threads in ways:
-        if indices == ():
-            continue
-        outcome = trial.outputs(state, piece, test, indices, threads=threads)
-        # A target that refuses a thread count has no such floor; that is no fault of its answers.
-        if outcome.result is not None:
-            found.append(lr.NoiseRun(what=what, outputs=outcome.result, indices=indices or ()))
-    return tuple(found)
 
 
 def ready(trial: Trial, task: TaskConfig) -> None:
@@ -296,4 +179,4 @@ def judge(
         user=task.own,
     )
     result: lr.JudgeResult | None = outcome.result
-    return result if result is not None else _fault(outcome.fault)
+    return result if result is not None else fault_of(outcome.fault)

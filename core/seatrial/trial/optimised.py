@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from seatrial import results as r
 from seatrial.report import rows, speed_rows
 from seatrial.trial import build, execution, layouts
-from seatrial.trial.ladder import reference_outputs
+from seatrial.trial.reference import reference_outputs
 
 if TYPE_CHECKING:
     from seatrial.intake.facts import NodeFact

@@ -22,6 +22,7 @@ from seatrial.trial.candidates import Candidate, Tables
 from seatrial.trial.child import SubsetRequest
 from seatrial.trial.contest import Contest, settle
 from seatrial.trial.making import Made
+from seatrial.trial.reference import reference_outputs
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
@@ -100,10 +101,8 @@ def as_given(trial: Trial, targets: Iterable[TargetState]) -> dict[r.QdqDialect,
 
 def reference(trial: Trial, data: Split) -> r.Ref | r.Fault:
     """The float model's outputs over the held-out samples; run once."""
-    from seatrial.trial import ladder
-
     if data.reference is None:
-        data.reference = ladder.reference_outputs(
+        data.reference = reference_outputs(
             trial, trial.model.ref, data.whole, data.held_out, remember=True
         )
     return data.reference

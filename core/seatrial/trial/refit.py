@@ -16,7 +16,7 @@ from seatrial.data.contract import InputContract
 from seatrial.ladder.refit_child import Fed, Gain, RefitRequest, Refitted
 from seatrial.samples import Samples
 from seatrial.tasks.base import FAIL, Doubt
-from seatrial.trial import ladder
+from seatrial.trial.reference import reference_outputs
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
@@ -126,7 +126,7 @@ def _fed(
     )  # fmt: skip
     if not isinstance(loaded, data_room.Loaded):
         return None
-    outputs = ladder.reference_outputs(trial, trial.model.ref, loaded.ref)
+    outputs = reference_outputs(trial, trial.model.ref, loaded.ref)
     if isinstance(outputs, r.Fault):
         return None
     return Fed(name=_title(contract), test=loaded.ref, outputs=outputs)

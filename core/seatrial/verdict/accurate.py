@@ -102,6 +102,10 @@ def _ladder(case: Case, tally: _Tally) -> None:
     tally.say(NOT_PROVEN, "accuracy.not-run", text, missing=f"a run of the {name} artefact")
 
 
+#: A model that came quantised can be judged, but not by itself.
+_FLOAT = "the float model to compare with: run it, and name this one with --qdq"
+
+
 def _beside(tally: _Tally, graded: Graded) -> None:
     """A broken rung that does not ship itself.
 
@@ -132,7 +136,7 @@ def _say(tally: _Tally, graded: Graded) -> None:
         missing = "an INT8 artefact that computes what its Q/DQ model says"
     if graded.code == "ladder.reference":
         base = row["against"]
-        missing = "the float model to compare with" if base == ONNX_FP32 else f"a run of {base}"
+        missing = _FLOAT if base == ONNX_FP32 else f"a run of {base}"
     tally.say(_ANSWERS[row["gate"]], graded.code, _text(graded), missing=missing)
 
 
