@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any
 
 from seatrial.codec import record
-from seatrial.report import rows
+from seatrial.report import speed_rows
 from seatrial.results import Fault
 
 from .stats import Quantile, over_rounds, spread
@@ -97,7 +97,7 @@ class Timing:
         median = named.get("p50")
         ends = _ends(median)
         per_second = over_rounds(self.throughput)
-        return rows.benchmark(
+        return speed_rows.benchmark(
             facts.precision,
             model=facts.model,
             artifact=facts.artifact,

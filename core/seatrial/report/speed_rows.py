@@ -1,10 +1,64 @@
-"""Rows of the report on speed beside the timings themselves, with every key present."""
+"""Rows of the report on speed, with every key present: timings, and what they rest on."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .rows import Row, filled
+
+
+def benchmark(precision: str, **known: Any) -> Row:
+    """One artefact, timed."""
+    blank: Row = {
+        "model": "",
+        "artifact": "",
+        "precision": precision,
+        "form": "static",
+        "shape": [],
+        "layout": "",
+        "streams": 1,
+        "threads": 0,
+        "n": 0,
+        "rounds": 0,
+        "steady": None,
+        "p50_ms": None,
+        "p90_ms": None,
+        "p99_ms": None,
+        "ci95_ms": None,
+        "quantiles_ms": [],
+        "p90_ci95_ms": None,
+        "p99_ci95_ms": None,
+        "throughput": None,
+        "throughput_ci95": None,
+        "prepare_ms": None,
+        "finish_ms": None,
+        "copy_ms": None,
+        "cpu_ms": None,
+        "energy_mj": None,
+        "first_run_ms": None,
+        "load_ms": None,
+        "build_s": None,
+        "peak_rss_mb": None,
+        "steady_rss_mb": None,
+        "artifact_bytes": None,
+        "timed_by": "core",
+        "emulated": False,
+        "speedup": None,
+        "notes": [],
+    }
+    return filled("benchmark row", blank, known)
+
+
+def speedup(against: str, ratio: float, **known: Any) -> Row:
+    """A ratio of medians over the same rounds; above 1 is faster."""
+    blank: Row = {
+        "against": against,
+        "ratio": ratio,
+        "ci95": None,
+        "distinguishable": False,
+        "cause": "",
+    }
+    return filled("speedup", blank, known)
 
 
 def conditions(**known: Any) -> Row:

@@ -23,7 +23,7 @@ from seatrial.options import AuditOptions
 from seatrial.progress import Progress
 from seatrial.quantize import bakeoff
 from seatrial.quantize.advice import advise
-from seatrial.report import Report, new, rows
+from seatrial.report import Report, new, quantize_rows, rows
 from seatrial.samples import Samples
 from seatrial.trial import evidence, pictures, sequences
 from seatrial.trial.context import Trial, configured
@@ -303,7 +303,7 @@ def _of_the_data_room(found: data_room.DataFinding) -> rules.Finding:
 def finding_row(found: rules.Finding) -> rows.Row:
     """A finding as the report has it."""
     row: rows.Row = encode(found)
-    return rows.calibration_finding(row.pop("code"), row.pop("text"), **row)
+    return quantize_rows.calibration_finding(row.pop("code"), row.pop("text"), **row)
 
 
 def audit_row(found: Audit, sources: Mapping[str, data_room.Loaded | None]) -> rows.Row:

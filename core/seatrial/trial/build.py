@@ -16,7 +16,7 @@ from seatrial.benchmark.rounds import Feed
 from seatrial.codec import encode
 from seatrial.quantize import bakeoff
 from seatrial.quantize.types import Score
-from seatrial.report import rows
+from seatrial.report import quantize_rows, rows, target_rows
 from seatrial.trial.child import ScoreOutputsRequest
 from seatrial.trial.quantise import Portable, Split, score_row
 
@@ -165,7 +165,7 @@ def build_int8(
         shapes: static shapes.
     """
     if not state.offers("seatrial_build_int8"):
-        state.facts["int8"] = rows.int8("", notes=["the backend offers no INT8 build"])
+        state.facts["int8"] = target_rows.int8("", notes=["the backend offers no INT8 build"])
         return None
     forms = state.description.int8_forms if state.description else ()
     pieces = []
@@ -184,7 +184,7 @@ def build_int8(
     if not built:
         fault = state.facts.get("int8_fault")
         state.blame(fault)
-        state.facts["int8"] = rows.int8(
+        state.facts["int8"] = target_rows.int8(
             "", notes=[why_not] if why_not else [], fault=encode(fault) if fault else None
         )
         return None
@@ -266,7 +266,7 @@ def _choose(
         piece.score = score_on_target(trial, state, piece, data, reference)
     choice = bakeoff.choose([bakeoff.Entry(name=n, score=p.score) for n, p in named.items()])
     state.facts["int8_candidates"] = [
-        rows.candidate(
+        quantize_rows.candidate(
             name,
             source=state.plugin.id,
             scheme=piece.method,
@@ -332,10 +332,10 @@ def run_once(
 
 def _int8_row(piece: Piece, reason: str) -> rows.Row:
     built = piece.int8
-    return rows.int8(
+    return target_rows.int8(
         piece.source,
         method=piece.method,
-        artifact=rows.artifact(piece.artifact.format, piece.ref.sha256, piece.ref.bytes),
+        artifact=target_rows.artifact(piece.artifact.format, piece.ref.sha256, piece.ref.bytes),
         int8_nodes=len(built.int8_nodes) if built else None,
         float_nodes=list(built.float_nodes) if built else [],
         notes=[*piece.notes, reason],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
 from seatrial.codec import encode
-from seatrial.report import rows
+from seatrial.report import target_rows
 
 if TYPE_CHECKING:
     from seatrial.isolation import Outcome
@@ -32,7 +32,7 @@ def claimed(static: r.StaticReport | None) -> dict[str, Any] | None:
     counts = Counter(c.claim.value for c in static.claims)
     open_ = [c for c in static.claims if c.claim is not r.Claim.LISTED]
     more = [f"{len(open_) - MOST} more claims are not written out"] if len(open_) > MOST else []
-    return rows.claimed(
+    return target_rows.claimed(
         **{claim.value: counts.get(claim.value, 0) for claim in r.Claim},
         claims=[encode(c) for c in open_[:MOST]],
         sources=sorted({c.source for c in static.claims}),
@@ -94,7 +94,7 @@ def column(
     report = outcome.result if outcome is not None else None
     fault = outcome.fault if outcome is not None else None
     notes = [*(report.notes if report else ()), *([note] if note else [])]
-    return rows.built_precision(
+    return target_rows.built_precision(
         (report.verdict if report else r.Verdict.UNKNOWN).value,
         depth=report.depth.value if report else None,
         structure_only=structure_only,
@@ -169,7 +169,7 @@ def assemble(
         int8: likewise; ``None`` when INT8 was not asked for.
         findings: with the precision (``fp32`` or ``int8``) that each belongs to.
     """
-    return rows.built(
+    return target_rows.built(
         overall(fp32, int8),
         depth=fp32["depth"],
         fp32=fp32,

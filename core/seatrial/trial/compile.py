@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
 from seatrial.export import recipes
-from seatrial.report import rows
+from seatrial.report import target_rows
 from seatrial.trial import built
 from seatrial.trial.context import Clock
 
@@ -253,7 +253,7 @@ def _artifact(trial: Trial, outcome: Outcome[r.CompileReport]) -> dict[str, Any]
     if report is None or report.artifact is None:
         return None
     ref = trial.runner.adopt(outcome, report.artifact)
-    return rows.artifact(report.artifact.format, ref.sha256, ref.bytes)
+    return target_rows.artifact(report.artifact.format, ref.sha256, ref.bytes)
 
 
 def _left(clock: Clock) -> float:

@@ -8,7 +8,7 @@ from seatrial import results as r
 from seatrial.codec import encode
 from seatrial.diagnosis.types import DiagnoseRequest, Diagnosis
 from seatrial.errors import UserError
-from seatrial.report import rows
+from seatrial.report import quantize_rows, rows
 
 if TYPE_CHECKING:
     from seatrial.trial.context import Trial
@@ -78,4 +78,4 @@ def diagnosis_row(name: str, candidate: r.Ref, found: Diagnosis) -> rows.Row:
         {"node": node, "gain": gain} for node, gain in zip(found.order, found.gains, strict=True)
     ]
     del known["gains"]
-    return rows.diagnosis(name, sha256=candidate.sha256, **known)
+    return quantize_rows.diagnosis(name, sha256=candidate.sha256, **known)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from seatrial.benchmark.machine import machine
 from seatrial.codec import encode
-from seatrial.report import rows
+from seatrial.report import rows, target_rows
 
 if TYPE_CHECKING:
     from seatrial.intake import Admitted, ModelFacts
@@ -84,7 +84,7 @@ def tensor_row(tensor: Any) -> rows.Row:
 def target_row(state: TargetState) -> rows.Row:
     """Everything known of one target; the verdict is added by the judge."""
     target = state.target
-    return rows.target(
+    return target_rows.target(
         state.id,
         id=target.id if target else "",
         plugin={

@@ -18,7 +18,7 @@ from seatrial.ladder import gates
 from seatrial.ladder import records as lr
 from seatrial.options import AuditOptions, QatOptions, QuantizeOptions, RunOptions
 from seatrial.quantize.advice import Advice
-from seatrial.report import Report, new, rows
+from seatrial.report import Report, new, quantize_rows, rows
 from seatrial.sla import SLA
 from seatrial.tasks.base import TaskSpec
 from seatrial.trial import advised, document, further, pictures, quantise, remarks, speed, timing
@@ -282,7 +282,7 @@ def _calibration(trial: Trial, found: Evidence) -> rows.Row | None:
     review = found.audit
     sets = {"calibration": loaded, "test": found.test, "train": found.train}
     chosen = next((p.chosen for p in found.portables.values() if p.chosen), None)
-    return rows.calibration(
+    return quantize_rows.calibration(
         count=loaded.info.count,
         requested=loaded.source.limit or None,
         method=chosen.method if chosen is not None else "",

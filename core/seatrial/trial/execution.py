@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
 from seatrial.codec import encode
-from seatrial.report import rows
+from seatrial.report import rows, target_rows
 from seatrial.trial.build import Piece
 from seatrial.trial.built import placement_counts
 
@@ -82,7 +82,7 @@ def observe(trial: Trial, state: TargetState, piece: Piece, samples: r.Ref) -> r
 
 def _row(seen: dict[str, r.Ran]) -> rows.Row:
     last = list(seen.values())[-1]
-    return rows.ran(
+    return target_rows.ran(
         last.where.value,
         last.device,
         instruction_set=last.instruction_set,
@@ -92,7 +92,7 @@ def _row(seen: dict[str, r.Ran]) -> rows.Row:
 
 def execution_row(ran: r.Ran) -> rows.Row:
     """What one artefact ran as; the share of fallback is of the measured time."""
-    return rows.execution(
+    return target_rows.execution(
         precisions=dict(Counter(layer.precision or "not told" for layer in ran.layers)),
         layouts=dict(Counter(layer.layout for layer in ran.layers if layer.layout)),
         placements=placement_counts(ran.placements),

@@ -12,7 +12,7 @@ from seatrial.benchmark.rounds import Feed
 from seatrial.codec import encode
 from seatrial.data.contract import InputContract
 from seatrial.layout.frames import WHOLE, Frames, FramesRequest
-from seatrial.report import rows
+from seatrial.report import target_rows
 from seatrial.trial import build, layouts
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def prove(
     """Build the camera form for a target, compare, and enter it for timing if it is equal."""
     if "fp32" not in state.facts.get("pieces", {}):
         return
-    variant = rows.layout_variant("NHWC", "folded", dtype="uint8", reason=camera.why)
+    variant = target_rows.layout_variant("NHWC", "folded", dtype="uint8", reason=camera.why)
     layouts.note(state, camera.layout, layouts.FRAMES, variant)
     state.facts["pieces"]["fp32"].layout = camera.layout
     if camera.fault is not None:

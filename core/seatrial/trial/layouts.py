@@ -13,7 +13,7 @@ from seatrial.benchmark.ranking import Ratio, ratio
 from seatrial.benchmark.records import Timing
 from seatrial.codec import encode
 from seatrial.layout.types import CompareRequest, CompareResult
-from seatrial.report import rows
+from seatrial.report import rows, target_rows
 from seatrial.trial import build, execution
 from seatrial.trial.build import Piece
 
@@ -74,7 +74,7 @@ def prove(
     native = next(iter(images.values()))
     wanted = other(native)
     names = tuple(name for name, layout in images.items() if layout == native)
-    variant = rows.layout_variant(wanted, "")
+    variant = target_rows.layout_variant(wanted, "")
     pieces["fp32"].layout = native
     note(state, native, OTHER, variant)
     request = r.LayoutRequest(
@@ -191,7 +191,9 @@ def layout_row(state: TargetState, rounds: Rounds) -> rows.Row | None:
     if not variants or own is None:
         return None
     native = rounds.of(state, "fp32")
-    first = rows.layout_variant(own, "as the model has it", equivalent=True, max_abs_error=0.0)
+    first = target_rows.layout_variant(
+        own, "as the model has it", equivalent=True, max_abs_error=0.0
+    )
     layers = ((state.facts.get("ran") or {}).get("fp32") or {}).get("layers") or []
     first.update(
         p50_ms=_median(native),
@@ -211,7 +213,7 @@ def layout_row(state: TargetState, rounds: Rounds) -> rows.Row | None:
         reason = f"{changed['layout']} does not give the same results"
     if prices.get(FRAMES) is not None:
         reason += f"; {_frames(first, variants[FRAMES])}"
-    row = rows.layout(own, chosen, reason, [first, *variants.values()])
+    row = target_rows.layout(own, chosen, reason, [first, *variants.values()])
     row["runtime"] = first["runtime"]
     return row
 

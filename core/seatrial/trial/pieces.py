@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seatrial import results as r
-from seatrial.report import rows
+from seatrial.report import rows, target_rows
 from seatrial.trial import build
 from seatrial.trial import compile as compile_stage
 from seatrial.trial.build import NATIVE, Piece
@@ -78,11 +78,11 @@ def _build_int8(trial: Trial, state: TargetState, found: Evidence, reference: r.
 
 def _native_column(piece: Piece) -> rows.Row:
     """The INT8 half of the built column for an artefact of the target's own calibration."""
-    return rows.built_precision(
+    return target_rows.built_precision(
         r.Verdict.SUPPORTED.value,
         depth=r.Depth.ARTEFACT.value,
         precision="INT8",
-        artifact=rows.artifact(piece.artifact.format, piece.ref.sha256, piece.ref.bytes),
+        artifact=target_rows.artifact(piece.artifact.format, piece.ref.sha256, piece.ref.bytes),
         seconds=round(piece.build_s, 3),
         notes=[piece.method],
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from seatrial.benchmark.ranking import Ratio, ratio
 from seatrial.diagnosis import mixed
 from seatrial.quantize.types import Score
-from seatrial.report import rows
+from seatrial.report import quantize_rows, rows
 from seatrial.trial import timing
 from seatrial.trial.making import Made
 
@@ -95,7 +95,7 @@ class Field:
     def _point_row(self, point: Point, base: Point, fronts: dict[str, set[str]]) -> rows.Row:
         made = point.made
         agreement = point.score.agreement if point.score else None
-        return rows.recovery_point(
+        return quantize_rows.recovery_point(
             point.name,
             kind=point.kind,
             nodes=list(point.nodes),
@@ -134,7 +134,7 @@ class Field:
             meets = True if first.name == "fp32" else mixed.meets(score, max_drop)
             prices = [self._price(s, c, self.points[0], c.name in fronts[s.id]) for s, c in group]
             found.append(
-                rows.recovery_point(
+                quantize_rows.recovery_point(
                     title,
                     kind="float",
                     loss=self._float_loss(first),
@@ -153,7 +153,7 @@ class Field:
         of_fp32, of_int8 = of(one, plain), of(one, full)
         timed = one.timing.quantiles.get("p50") if one.timing else None
         bounded = timed is not None and timed.low is not None and timed.high is not None
-        return rows.recovery_price(
+        return quantize_rows.recovery_price(
             state.id,
             precision=one.piece.stated,
             p50_ms=timed.value if timed else None,
@@ -187,17 +187,17 @@ def statement(target: str, over: Sequence[tuple[str, Ratio]]) -> rows.Row | None
     slower = [_said(*one) for one in over if one[1].distinguishable and one[1].value < 1]
     if slower:
         text = f"INT8 does not pay here: it is slower than {' and '.join(slower)}"
-        return rows.statement(target, text, pays=False)
+        return quantize_rows.statement(target, text, pays=False)
     open_ = [_said(*one) for one in over if one[1].ci95 and not one[1].distinguishable]
     if open_:
         text = f"INT8 does not pay here: it is no faster than {' and '.join(open_)}"
-        return rows.statement(target, text, pays=False)
+        return quantize_rows.statement(target, text, pays=False)
     few = [f"{name} ({found.value:.2f}x its speed)" for name, found in over if not found.ci95]
     if few:
         text = f"too few rounds tell whether INT8 is faster than {' and '.join(few)}"
-        return rows.statement(target, text)
+        return quantize_rows.statement(target, text)
     text = f"INT8 pays here: {' and '.join(_times(*one) for one in over)}"
-    return rows.statement(target, text, pays=True)
+    return quantize_rows.statement(target, text, pays=True)
 
 
 def _said(name: str, found: Ratio) -> str:

@@ -17,7 +17,7 @@ from seatrial.errors import UserError
 from seatrial.quantize import bakeoff
 from seatrial.quantize.types import Score
 from seatrial.recovery import plan
-from seatrial.report import rows
+from seatrial.report import quantize_rows, rows
 from seatrial.trial.candidates import Candidate, Tables
 from seatrial.trial.child import SubsetRequest
 from seatrial.trial.contest import Contest, settle
@@ -255,7 +255,7 @@ def candidate_rows(found: Iterable[Portable]) -> list[rows.Row]:
 
 def _candidate_row(candidate: Candidate) -> rows.Row:
     made = candidate.made
-    return rows.candidate(
+    return quantize_rows.candidate(
         candidate.name,
         source=candidate.source,
         scheme=candidate.scheme,

@@ -19,7 +19,7 @@ from seatrial.diagnosis import mixed
 from seatrial.diagnosis.types import Diagnosis
 from seatrial.options import QuantizeOptions, RunOptions
 from seatrial.quantize.types import ScoreRequest
-from seatrial.report import rows
+from seatrial.report import quantize_rows, rows
 from seatrial.trial import choice, diagnose, pieces
 from seatrial.trial.candidates import Candidate
 from seatrial.trial.making import Made
@@ -307,7 +307,7 @@ class Recovery:
 
     def _row(self, base: Point) -> rows.Row:
         chosen = next(p for p in self.field.points if p.chosen)
-        return rows.recovery(
+        return quantize_rows.recovery(
             self.winner.name,
             in_danger=None if base.meets is None else not base.meets,
             rule=mixed.rule_text(base.score, self.max_drop) if base.score else "",

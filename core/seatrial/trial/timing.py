@@ -13,7 +13,7 @@ from seatrial.benchmark.energy import Meter
 from seatrial.benchmark.ranking import Ratio, ratio
 from seatrial.benchmark.records import Facts, Timing
 from seatrial.benchmark.rounds import Feed, Plan, measure
-from seatrial.report import rows
+from seatrial.report import rows, speed_rows
 from seatrial.trial.build import Piece
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def benchmark_rows(rounds: Rounds, state: TargetState) -> list[rows.Row]:
 
 def speedup_row(found: Ratio, cause: str = "") -> rows.Row:
     """A ratio over FP32, as the report has it."""
-    return rows.speedup(
+    return speed_rows.speedup(
         "FP32",
         found.value,
         ci95=list(found.ci95) if found.ci95 else None,

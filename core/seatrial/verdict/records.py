@@ -66,7 +66,7 @@ class Case:
     """One target's evidence.
 
     Attributes:
-        target: its row of the report (``seatrial.report.rows.target``).
+        target: its row of the report (``seatrial.report.target_rows.target``).
         graded: all rows of the ladder, the reference's and this target's among them.
         timings: this target's.
         sla: with its defaults filled in.

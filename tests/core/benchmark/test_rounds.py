@@ -14,7 +14,7 @@ from seatrial.benchmark.ranking import rank, ratio
 from seatrial.benchmark.records import Facts, Timing
 from seatrial.benchmark.rounds import DISPATCH_MS, LEAST_ROUNDS, Feed, Plan, measure
 from seatrial.benchmark.stats import quantile
-from seatrial.report import rows
+from seatrial.report import speed_rows
 from seatrial.results import Fault, FaultKind, Ref
 from seatrial.session import RunReply
 
@@ -307,7 +307,7 @@ def test_a_row_of_the_report_is_complete() -> None:
     clock = Clock()
     (found,) = timed([Session(clock, 10.0)], clock)
     row = found.row()
-    assert set(row) == set(rows.benchmark("FP32"))
+    assert set(row) == set(speed_rows.benchmark("FP32"))
     assert row["ci95_ms"][0] <= row["p50_ms"] <= row["ci95_ms"][1]
     assert row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
     assert (row["load_ms"], row["peak_rss_mb"], row["rounds"]) == (5.0, 123.0, len(found.rounds))

@@ -5,7 +5,9 @@ Each function gives a report that is not finished yet: pass it to ``finish`` or 
 
 from __future__ import annotations
 
-from seatrial.report import new, rows
+from seatrial import results as r
+from seatrial.codec import encode
+from seatrial.report import new, quantize_rows, rows, speed_rows, target_rows
 
 DIGEST = "3f9a6c1e5b7d2048a1c3e5f7092b4d6f8091a2b3c4d5e6f708192a3b4c5d6e7f"
 CPU_CLASS = "x86-64, AVX-512 VNNI (Xeon Platinum 8481C, 8 cores)"
@@ -83,52 +85,65 @@ def sources(n_calibration=512, n_test=2048, labels=True):
 
 
 def probe(**versions):
-    return rows.availability(
-        True,
+    found = r.Availability(
+        usable=True,
         versions=versions or {"openvino": "2026.4.1"},
-        devices=["CPU"],
-        instruction_sets=["avx512_core_vnni"],
+        devices=("CPU",),
+        instruction_sets=("avx512_core_vnni",),
     )
+    return encode(found)
+
+
+def fault(kind, stage, reason, **known):
+    return encode(r.Fault(kind=r.FaultKind(kind), stage=stage, reason=reason, **known))
+
+
+def finding(precision, reason, *, placement, **known):
+    found = r.Finding(reason=reason, placement=r.Placement(placement), **known)
+    return {"precision": precision, **encode(found)}
 
 
 def built_fully():
-    return rows.built(
+    return target_rows.built(
         "supported",
         depth="artefact",
-        fp32=rows.built_precision(
+        fp32=target_rows.built_precision(
             "supported",
             depth="artefact",
             precision="FP32",
-            placements=rows.placements(target=100),
-            artifact=rows.artifact("openvino-ir", DIGEST, 14_000_000),
+            placements=target_rows.placements(target=100),
+            artifact=target_rows.artifact("openvino-ir", DIGEST, 14_000_000),
             seconds=1.2,
         ),
-        int8=rows.built_precision(
+        int8=target_rows.built_precision(
             "supported",
             depth="artefact",
             precision="INT8",
-            placements=rows.placements(target=310),
-            artifact=rows.artifact("openvino-ir", DIGEST, 3_700_000),
+            placements=target_rows.placements(target=310),
+            artifact=target_rows.artifact("openvino-ir", DIGEST, 3_700_000),
             seconds=1.9,
         ),
     )
 
 
 def built_partly():
-    return rows.built(
+    return target_rows.built(
         "partial",
         depth="artefact",
-        fp32=rows.built_precision(
-            "supported", depth="artefact", precision="FP32", placements=rows.placements(target=412)
+        fp32=target_rows.built_precision(
+            "supported",
+            depth="artefact",
+            precision="FP32",
+            placements=target_rows.placements(target=412),
         ),
-        int8=rows.built_precision(
+        int8=target_rows.built_precision(
             "partial",
             depth="artefact",
             precision="INT8",
-            placements=rows.placements(target=400, fallback=12),
+            placements=target_rows.placements(target=400, fallback=12),
         ),
         findings=[
-            rows.finding(
+            finding(
                 "int8",
                 "no INT8 kernel for this operator; it runs in FP32 between two conversions",
                 node=f"/features.{k}/conv/HardSwish",
@@ -144,15 +159,17 @@ def built_partly():
 
 
 def ran_int8():
-    return rows.ran(
+    return target_rows.ran(
         "device",
         "Intel(R) Xeon(R) Platinum 8481C",
         instruction_set="avx512_core_vnni",
-        fp32=rows.execution(precisions={"FP32": 66}, placements=rows.placements(target=100)),
-        int8=rows.execution(
+        fp32=target_rows.execution(
+            precisions={"FP32": 66}, placements=target_rows.placements(target=100)
+        ),
+        int8=target_rows.execution(
             precisions={"INT8": 63, "FP32": 3},
             layouts={"acdb": 60},
-            placements=rows.placements(target=310),
+            placements=target_rows.placements(target=310),
             fallback_share=0.0,
             layers=[
                 {
@@ -182,7 +199,7 @@ def bench_pair(fp32=9.42, int8=3.81, *, against="fp32", distinguishable=True, ca
         "build_s": 1.2,
     }
     return [
-        rows.benchmark(
+        speed_rows.benchmark(
             "fp32",
             p50_ms=fp32,
             p90_ms=fp32 * 1.1,
@@ -193,7 +210,7 @@ def bench_pair(fp32=9.42, int8=3.81, *, against="fp32", distinguishable=True, ca
             artifact_bytes=14_000_000,
             **common,
         ),
-        rows.benchmark(
+        speed_rows.benchmark(
             "int8",
             p50_ms=int8,
             p90_ms=int8 * 1.1,
@@ -202,7 +219,7 @@ def bench_pair(fp32=9.42, int8=3.81, *, against="fp32", distinguishable=True, ca
             first_run_ms=22.0,
             peak_rss_mb=141.0,
             artifact_bytes=3_700_000,
-            speedup=rows.speedup(
+            speedup=speed_rows.speedup(
                 against,
                 fp32 / int8,
                 ci95=[fp32 / int8 * 0.97, fp32 / int8 * 1.03],
@@ -269,7 +286,7 @@ def ladder_rows(target="openvino:CPU", drop=0.31, ci95=(-0.14, 0.74), gate="pass
 
 def candidates():
     return [
-        rows.candidate(
+        quantize_rows.candidate(
             "mse-per-channel",
             scheme="u8s8, per channel, MSE ranges",
             sha256=DIGEST,
@@ -278,7 +295,7 @@ def candidates():
             chosen=True,
             reason="highest agreement on held-out samples",
         ),
-        rows.candidate(
+        quantize_rows.candidate(
             "bias-correction",
             source="openvino:CPU",
             scheme="vendor's, fast bias correction",
@@ -287,11 +304,11 @@ def candidates():
             n=256,
             reason="0.3 points below the chosen one",
         ),
-        rows.candidate(
+        quantize_rows.candidate(
             "entropy",
             scheme="u8s8, per channel, KL ranges",
             reason="no result",
-            fault=rows.fault(
+            fault=fault(
                 "out of memory",
                 "quantize.child:ranges",
                 "ended by the core at 4096 MB",
@@ -302,7 +319,7 @@ def candidates():
 
 
 def openvino_target(**known):
-    return rows.target(
+    return target_rows.target(
         "openvino:CPU",
         **{
             "plugin": {"id": "openvino", "dist": "seatrial", "version": "0.1.0"},
@@ -310,13 +327,15 @@ def openvino_target(**known):
             "machine_class": CPU_CLASS,
             "decides": True,
             "availability": probe(),
-            "claimed": rows.claimed(listed=100, sources=["operation table of OpenVINO 2026.4"]),
+            "claimed": target_rows.claimed(
+                listed=100, sources=["operation table of OpenVINO 2026.4"]
+            ),
             "built": built_fully(),
             "ran": ran_int8(),
-            "int8": rows.int8(
+            "int8": target_rows.int8(
                 f"qdq:{DIGEST[:12]}",
                 method="mse-per-channel",
-                artifact=rows.artifact("openvino-ir", DIGEST, 3_700_000),
+                artifact=target_rows.artifact("openvino-ir", DIGEST, 3_700_000),
                 int8_nodes=63,
                 float_nodes=["/classifier/Softmax"],
             ),
@@ -327,7 +346,7 @@ def openvino_target(**known):
 
 
 def onnxruntime_target(**known):
-    return rows.target(
+    return target_rows.target(
         "onnxruntime:cpu",
         **{
             "plugin": {"id": "onnxruntime", "dist": "seatrial", "version": "0.1.0"},
@@ -335,7 +354,7 @@ def onnxruntime_target(**known):
             "machine_class": CPU_CLASS,
             "decides": True,
             "availability": probe(onnxruntime="1.31.1"),
-            "claimed": rows.claimed(listed=98, unknown=2, sources=["kernel registry 1.31"]),
+            "claimed": target_rows.claimed(listed=98, unknown=2, sources=["kernel registry 1.31"]),
             "built": built_fully(),
             "ran": ran_int8(),
             "benchmark": bench_pair(11.9, 5.2),
@@ -346,40 +365,44 @@ def onnxruntime_target(**known):
 
 def absent_target(**known):
     """A target whose toolchain is not installed: it decides nothing."""
-    return rows.target(
+    return target_rows.target(
         "hailo@dfc:hailo8l",
         **{
             "plugin": {"id": "hailo", "dist": "seatrial-hailo", "version": "0.1.0"},
             "title": "Hailo-8L",
-            "availability": rows.availability(
-                False,
-                reason="the compiler is not installed in this environment",
-                install_hint="download the compiler from the vendor's developer zone",
+            "availability": encode(
+                r.Availability(
+                    usable=False,
+                    reason="the compiler is not installed in this environment",
+                    install_hint="download the compiler from the vendor's developer zone",
+                )
             ),
-            "claimed": rows.claimed(
+            "claimed": target_rows.claimed(
                 listed=96,
                 unsupported=1,
                 unknown=3,
                 claims=[
-                    rows.claim(
-                        "/classifier/Softmax",
-                        "Softmax",
-                        "unsupported",
-                        reason="axis 1 of a 2-D tensor",
-                        source="operator table 2.19",
+                    encode(
+                        r.NodeClaim(
+                            node="/classifier/Softmax",
+                            op_type="Softmax",
+                            claim=r.Claim.UNSUPPORTED,
+                            reason="axis 1 of a 2-D tensor",
+                            source="operator table 2.19",
+                        )
                     )
                 ],
                 sources=["operator table 2.19"],
             ),
-            "built": rows.built("unknown"),
-            "fault": rows.fault("unavailable", "seatrial_probe", "the compiler is not installed"),
+            "built": target_rows.built("unknown"),
+            "fault": fault("unavailable", "seatrial_probe", "the compiler is not installed"),
         }
         | known,
     )
 
 
 def calibrated(*findings):
-    return rows.calibration(
+    return quantize_rows.calibration(
         count=512,
         requested=512,
         method="mse-per-channel",
@@ -466,10 +489,10 @@ def do_not_ship():
         ),
         data=sources(64),
         calibration=calibrated(
-            rows.calibration_finding(
+            quantize_rows.calibration_finding(
                 "count", "64 samples; 256 or more are usual", samples=["a.png"]
             ),
-            rows.calibration_finding(
+            quantize_rows.calibration_finding(
                 "overlap.exact",
                 "3 calibration images are also in the test set",
                 level="error",
@@ -567,11 +590,11 @@ def interrupted():
         targets=[
             openvino_target(
                 verdict="NOT PROVEN",
-                built=rows.built("unknown"),
+                built=target_rows.built("unknown"),
                 ran=None,
                 int8=None,
                 benchmark=[],
-                fault=rows.fault("interrupted", "seatrial_build_int8", "stopped by the user"),
+                fault=fault("interrupted", "seatrial_build_int8", "stopped by the user"),
             )
         ],
         next=["seatrial run mobilenet_v2.onnx --calibration images/calib -o trial"],
@@ -580,7 +603,7 @@ def interrupted():
 
 def faults():
     """The compiler of one target died: a row with its log, and no verdict from it."""
-    crash = rows.fault(
+    crash = fault(
         "crashed",
         "seatrial_compile_check",
         "ended by SIGSEGV after 2.1 s",
@@ -602,8 +625,9 @@ def faults():
             openvino_target(
                 verdict="NOT PROVEN",
                 answers=open_,
-                built=rows.built(
-                    "unknown", fp32=rows.built_precision("unknown", depth="parse", fault=crash)
+                built=target_rows.built(
+                    "unknown",
+                    fp32=target_rows.built_precision("unknown", depth="parse", fault=crash),
                 ),
                 ran=None,
                 int8=None,
@@ -622,14 +646,14 @@ def check():
     blank = {"ran": None, "int8": None, "benchmark": []}
     partly = built_partly()
     partly["int8"]["structure_only"] = True
-    refused_model = rows.built(
+    refused_model = target_rows.built(
         "unsupported",
         depth="map",
-        fp32=rows.built_precision(
-            "unsupported", depth="map", placements=rows.placements(target=409, nowhere=3)
+        fp32=target_rows.built_precision(
+            "unsupported", depth="map", placements=target_rows.placements(target=409, nowhere=3)
         ),
         findings=[
-            rows.finding(
+            finding(
                 "fp32",
                 "no conversion rule for this operator",
                 node="/head/DeformConv",
@@ -637,7 +661,7 @@ def check():
                 placement="nowhere",
                 advice="replace it with a grid-sampled convolution, or cut the model here",
             ),
-            rows.finding(
+            finding(
                 "fp32",
                 "no conversion rule for this operator",
                 node="/head/Nms",
@@ -658,7 +682,7 @@ def check():
             onnxruntime_target(built=partly, **blank),
             openvino_target(
                 built=refused_model,
-                claimed=rows.claimed(listed=410, unsupported=2),
+                claimed=target_rows.claimed(listed=410, unsupported=2),
                 **blank,
             )
             | {"target": "openvino:NPU", "id": "NPU", "machine_class": ""},
@@ -806,12 +830,14 @@ def audited():
     """An audit with a finding of each level, clusters, ranges and pictures."""
     twins = [["a/1.png", "t/1.png", "test", "equal to the pixel"]]
     found = [
-        rows.calibration_finding(
+        quantize_rows.calibration_finding(
             "near-test", "2 samples are in the test set", level="error", pairs=twins, count=2,
             advice="leave them out", rule="a set must not be judged by itself", score=1.0,
         ),
-        rows.calibration_finding("dark", "a sample is dark", samples=["a/2.png"], count=1),
-        rows.calibration_finding("few", "256 samples", level="info", tensors=["/stem/Conv_out"]),
+        quantize_rows.calibration_finding("dark", "a sample is dark", samples=["a/2.png"], count=1),
+        quantize_rows.calibration_finding(
+            "few", "256 samples", level="info", tensors=["/stem/Conv_out"]
+        ),
     ]  # fmt: skip
     cluster = {"test": 40, "calibration": 3, "expected": 21.0, "samples": ["t/1.png"]}
     measured = {
@@ -880,13 +906,15 @@ def pictured():
     data["calibration"] = audited()
     target = data["targets"][0]
     target["built"] = built_partly()
-    target["ran"] = rows.ran(
-        "device", "CPU", int8=rows.execution(precisions={"INT8": 19, "FP32": 6}, layers=layers)
+    target["ran"] = target_rows.ran(
+        "device",
+        "CPU",
+        int8=target_rows.execution(precisions={"INT8": 19, "FP32": 6}, layers=layers),
     )
     for row in target["benchmark"]:
         row["quantiles_ms"] = [row["p50_ms"] * (0.8 + 0.01 * k) for k in range(41)]
     data["diagnosis"] = [
-        rows.diagnosis(
+        quantize_rows.diagnosis(
             "mse-per-channel", n=64, loss=0.2, weights=0.05, activations=0.15, layers=noisy,
             order=[{"node": n, "gain": 0.1 / (1 + i)} for i, n in enumerate(names)], seconds=1.0,
         )
@@ -894,25 +922,25 @@ def pictured():
     points = [("full INT8", [], 0.2, 3.8, True), ("2 layers in float", names[:2], 0.05, 4.4, False),
               ("all in FP32", [], 0.0, 9.4, False)]  # fmt: skip
     data["recovery"] = [
-        rows.recovery(
+        quantize_rows.recovery(
             "mse-per-channel", n=64, chosen="full INT8", reason="nothing else is fast enough",
             points=[
-                rows.recovery_point(
+                quantize_rows.recovery_point(
                     name, nodes=nodes, loss=loss, agreement=99.0, chosen=chosen,
-                    targets=[rows.recovery_price(target["target"], p50_ms=ms, front=True,
+                    targets=[quantize_rows.recovery_price(target["target"], p50_ms=ms, front=True,
                                                  ci95_ms=[ms * 0.9, ms * 1.1])],
                 )
                 for name, nodes, loss, ms, chosen in points
             ],
             statements=[
-                rows.statement(
+                quantize_rows.statement(
                     target["target"], "INT8 pays here: 2.47x FP32, 95 % [2.41, 2.52]", pays=True
                 )
             ],
         )
     ]  # fmt: skip
     data["faults"] = [
-        {"target": target["target"], **rows.fault("crashed", "seatrial_load", "died of SIGSEGV",
+        {"target": target["target"], **fault("crashed", "seatrial_load", "died of SIGSEGV",
          signal="SIGSEGV", log=".seatrial/logs/x.log")}
     ]  # fmt: skip
     data["logs"] = [{"path": ".seatrial/logs/x.log", "tail": "first\nlast words", "bytes": 16}]

@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from seatrial.report import Report, finish, rows
+from seatrial.report import Report, finish, rows, speed_rows
 from seatrial.report.html import FAILED, charts, graph, layout, render, summary, untried, words
 from seatrial.share.redact import share
 
@@ -324,7 +324,7 @@ def test_a_table_that_was_not_asked_is_not_a_yes():
     data = examples.pictured()
     first = data["targets"][0]
     first["claimed"] = None
-    first["built"]["int8"]["fault"] = rows.fault("crashed", "build", "died")
+    first["built"]["int8"]["fault"] = examples.fault("crashed", "build", "died")
     target = facts_of(data)["targets"][0]
     assert set(target["claimed"]) == {"-"} and set(target["int8"]) == {"-"}
     first["built"] = first["ran"] = None
@@ -399,7 +399,7 @@ def test_any_ladder_can_be_drawn(drop, width, limit):
 def test_any_latency_can_be_drawn(ms, spread):
     slow = ms * spread
     steps = [ms + (slow - ms) * k / 40 for k in range(41)]
-    row = rows.benchmark("INT8", p50_ms=steps[20], p90_ms=steps[36], p99_ms=slow)
+    row = speed_rows.benchmark("INT8", p50_ms=steps[20], p90_ms=steps[36], p99_ms=slow)
     svg = charts.latency([("x", row | {"quantiles_ms": steps})], {"quantile": "p99", "ms": ms})
     (most,), (half,) = marks(svg, "strip int most"), marks(svg, "strip int half")
     assert number(most, "x") <= number(half, "x") + 0.11

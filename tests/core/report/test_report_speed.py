@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seatrial.report import Report, markdown, rows, speed_rows, speed_view
+from seatrial.report import Report, markdown, speed_rows, speed_view, target_rows
 from seatrial.report.rankings import rankings
 
 _spec = importlib.util.spec_from_file_location(
@@ -31,8 +31,8 @@ def data() -> dict[str, Any]:
     data = examples.ship()
     target = data["targets"][0]
     target["benchmark"] += [
-        rows.benchmark("fp32", form="dynamic", p50_ms=11.0, layout="NCHW", throughput=90.0),
-        rows.benchmark(
+        speed_rows.benchmark("fp32", form="dynamic", p50_ms=11.0, layout="NCHW", throughput=90.0),
+        speed_rows.benchmark(
             "fp32", streams=2, p50_ms=15.0, throughput=140.0, throughput_ci95=[130.0, 150.0]
         ),
     ]
@@ -105,8 +105,8 @@ def test_what_was_not_measured_is_a_dash_or_not_there() -> None:
 
 
 def timed(target: str, low: float, high: float, **known: Any) -> dict[str, Any]:
-    row = rows.benchmark("fp32", p50_ms=(low + high) / 2, ci95_ms=[low, high], **known)
-    return rows.target(target, benchmark=[row])
+    row = speed_rows.benchmark("fp32", p50_ms=(low + high) / 2, ci95_ms=[low, high], **known)
+    return target_rows.target(target, benchmark=[row])
 
 
 def test_overlapping_intervals_share_a_place_and_nobody_is_called_fastest() -> None:
@@ -133,7 +133,7 @@ def test_only_what_was_timed_alike_is_ranked() -> None:
     ):
         assert rankings([alike, other]) == []
     turned = timed("b:x", 3, 4, layout="NHWC")
-    turned["layout"] = rows.layout("NCHW", "NCHW", "", [])
+    turned["layout"] = target_rows.layout("NCHW", "NCHW", "", [])
     assert rankings([alike, turned]) == []
 
 

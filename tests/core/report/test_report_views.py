@@ -24,11 +24,11 @@ from seatrial.report import (
     finish,
     init_view,
     measured,
-    rows,
     safe,
     sheets,
     speed_rows,
     speed_view,
+    target_rows,
     terminal,
 )
 from seatrial.report import numbers as nr
@@ -182,13 +182,13 @@ def test_a_reason_that_was_told_is_not_told_again_below_the_ladder():
 
 def test_layout_variants_are_shown_with_their_price():
     data = examples.ship()
-    data["targets"][0]["layout"] = rows.layout(
+    data["targets"][0]["layout"] = target_rows.layout(
         "NCHW",
         "NHWC",
         "NHWC is 30 % faster",
         [
-            rows.layout_variant("NCHW", "original", equivalent=True, p50_ms=9.4, ratio=1.0),
-            rows.layout_variant(
+            target_rows.layout_variant("NCHW", "original", equivalent=True, p50_ms=9.4, ratio=1.0),
+            target_rows.layout_variant(
                 "NHWC",
                 "rewritten",
                 equivalent=False,

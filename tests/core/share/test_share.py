@@ -226,7 +226,7 @@ AROUND = st.sampled_from(
 def test_a_node_s_name_is_found_in_any_sentence(name, around):
     secret = f"zq{name}"
     data = real()
-    data["diagnosis"] = [examples.rows.diagnosis("x", dead=[secret])]
+    data["diagnosis"] = [examples.quantize_rows.diagnosis("x", dead=[secret])]
     data["missing"] = [shape.format(secret) for shape in around]
     shared = share(data, "public")
     assert secret not in dump(shared)

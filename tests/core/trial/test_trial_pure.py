@@ -12,7 +12,7 @@ from seatrial.audit.rules import RED, Finding
 from seatrial.benchmark.ranking import Ratio
 from seatrial.benchmark.records import Facts, Timing
 from seatrial.benchmark.stats import Quantile
-from seatrial.report import rows, speed_rows
+from seatrial.report import speed_rows, target_rows
 from seatrial.results import TensorIO
 from seatrial.trial import context, execution, layouts, optimised, pace, shapes
 from seatrial.trial.remarks import NEAR_TEST, material
@@ -69,7 +69,9 @@ def test_a_layout_is_chosen_only_if_it_is_measurably_faster(price, told_apart):
 
 
 def state(variant=None, **more):
-    known = {"layout": rows.layout_variant("NHWC", "rewritten", **variant)} if variant else {}
+    known = (
+        {"layout": target_rows.layout_variant("NHWC", "rewritten", **variant)} if variant else {}
+    )
     facts = {"layout_variants": known, "layout_native": "NCHW", **more}
     return types.SimpleNamespace(facts=facts)
 
@@ -129,7 +131,7 @@ def test_too_few_rounds_choose_nothing():
 
 def test_camera_frames_are_priced_beside_what_they_save():
     told = state({"equivalent": True}, layout_host_ms=0.4)
-    told.facts["layout_variants"]["frames"] = rows.layout_variant(
+    told.facts["layout_variants"]["frames"] = target_rows.layout_variant(
         "NHWC", "folded", dtype="uint8", equivalent=True
     )
     rounds = timed(fp32=timing(1.0), layout=timing(1.0), frames=timing(1.1))

@@ -8,24 +8,27 @@ import pytest
 from seatrial.benchmark.records import Facts, Timing
 from seatrial.benchmark.rounds import QUANTILES
 from seatrial.benchmark.stats import quantile
+from seatrial.codec import encode
 from seatrial.ladder.gates import Graded
-from seatrial.report import rows
-from seatrial.results import Fault, FaultKind
+from seatrial.report import rows, target_rows
+from seatrial.results import Availability, Fault, FaultKind, Finding
 from seatrial.sla import SLA, LatencyLimit
 from seatrial.verdict.records import Case, Circumstances
 from seatrial.verdict.rules import judge_run, judge_target, largest
 
 NAME = "acme:chip"
 
+refusal = Finding(reason="no such kernel", node="n1", op_type="Foo")
+
 
 def target(**known: Any) -> dict[str, Any]:
     """A target that is there and took the model whole."""
     usual: dict[str, Any] = {
         "decides": True,
-        "availability": rows.availability(True),
-        "built": rows.built("supported", fp32=rows.built_precision("supported")),
+        "availability": encode(Availability(usable=True)),
+        "built": target_rows.built("supported", fp32=target_rows.built_precision("supported")),
     }
-    return rows.target(NAME, **(usual | known))
+    return target_rows.target(NAME, **(usual | known))
 
 
 def rung(name: str, gate: str, code: str = "accuracy.drop", **known: Any) -> Graded:
@@ -87,19 +90,21 @@ def test_all_proven_ships_and_says_so() -> None:
     ("built", "answer", "code"),
     [
         (None, "NOT PROVEN", "compile.unknown"),
-        (rows.built("unknown"), "NOT PROVEN", "compile.unknown"),
+        (target_rows.built("unknown"), "NOT PROVEN", "compile.unknown"),
         (
-            rows.built(
+            target_rows.built(
                 "unsupported",
-                findings=[rows.finding("fp32", "no such kernel", node="n1", op_type="Foo")],
+                findings=[{"precision": "fp32", **encode(refusal)}],
             ),
             "DO NOT SHIP",
             "compile.unsupported",
         ),
         (
-            rows.built(
+            target_rows.built(
                 "partial",
-                fp32=rows.built_precision("partial", placements=rows.placements(nowhere=2)),
+                fp32=target_rows.built_precision(
+                    "partial", placements=target_rows.placements(nowhere=2)
+                ),
             ),
             "NOT PROVEN",
             "compile.nowhere",
@@ -116,10 +121,11 @@ def test_what_does_not_compile_does_not_ship(built: Any, answer: str, code: str)
     ("share", "verdict"), [(None, "SHIP"), (0.12, "SHIP"), (0.8, "NOT PROVEN")]
 )
 def test_a_fallback_is_always_told(share: float | None, verdict: str) -> None:
-    built = rows.built(
-        "partial", int8=rows.built_precision("partial", placements=rows.placements(fallback=3))
+    built = target_rows.built(
+        "partial",
+        int8=target_rows.built_precision("partial", placements=target_rows.placements(fallback=3)),
     )
-    ran = rows.ran("device", "chip", int8=rows.execution(fallback_share=share))
+    ran = target_rows.ran("device", "chip", int8=target_rows.execution(fallback_share=share))
     found = judged(target(built=built, ran=ran))
     assert found.verdict == verdict
     told = [r["text"] for r in found.reasons if r["part"] == "compiles"]
@@ -128,11 +134,13 @@ def test_a_fallback_is_always_told(share: float | None, verdict: str) -> None:
 
 
 def test_float_passed_off_as_int8_does_not_ship() -> None:
-    ran = rows.ran("device", "chip", int8=rows.execution(precisions={"FP32": 12}))
+    ran = target_rows.ran("device", "chip", int8=target_rows.execution(precisions={"FP32": 12}))
     found = judged(target(ran=ran))
     assert found.verdict == "DO NOT SHIP"
     assert "compile.not-int8" in codes(found)
-    mixed = rows.ran("device", "chip", int8=rows.execution(precisions={"FP32": 2, "u8": 12}))
+    mixed = target_rows.ran(
+        "device", "chip", int8=target_rows.execution(precisions={"FP32": 2, "u8": 12})
+    )
     assert judged(target(ran=mixed)).verdict == "SHIP"
 
 
@@ -225,7 +233,7 @@ def test_a_simulator_caps_everything_and_an_emulated_cpu_only_latency() -> None:
         "accurate": "NOT PROVEN",
         "fast": "NOT PROVEN",
     }
-    ran = target(ran=rows.ran("simulator", "model of a chip"))
+    ran = target(ran=target_rows.ran("simulator", "model of a chip"))
     assert judged(ran).verdict == "NOT PROVEN"
     emulated = judged(target(kind="emulated"), **run)
     assert (emulated.answers["accurate"], emulated.answers["fast"]) == ("SHIP", "NOT PROVEN")
@@ -319,19 +327,21 @@ def test_a_float_timing_does_not_answer_for_int8() -> None:
 
 
 def test_a_fault_is_never_a_ship_and_never_unsupported() -> None:
-    fault = rows.fault("crashed", "seatrial_build_int8", "died", signal="SIGSEGV")
+    kind = FaultKind.CRASHED
+    died = Fault(kind=kind, stage="seatrial_build_int8", reason="died", signal="SIGSEGV")
+    fault = encode(died)
     found = judged(target(fault=fault))
     assert found.verdict == "NOT PROVEN"
     assert found.faulted
     assert any("SIGSEGV" in r["text"] for r in found.reasons)
-    unknown = judged(target(fault=fault, built=rows.built("unknown")))
+    unknown = judged(target(fault=fault, built=target_rows.built("unknown")))
     assert "compile.fault" in codes(unknown)
     assert judged(target(fault=fault), graded=ladder(promise="fail")).verdict == "DO NOT SHIP"
 
 
 def test_the_verdict_is_bound_to_the_class_of_machine() -> None:
     row = target(
-        availability=rows.availability(True, instruction_sets=["avx2", "avx512_vnni"]),
+        availability=encode(Availability(usable=True, instruction_sets=("avx2", "avx512_vnni"))),
         machine_class="x86_64 with AVX-512 VNNI",
     )
     text = [r["text"] for r in judged(row).reasons if r["code"] == "target.machine-class"]
@@ -341,7 +351,7 @@ def test_the_verdict_is_bound_to_the_class_of_machine() -> None:
 
 def test_a_verdict_says_how_the_lesser_machines_fared() -> None:
     row = target(
-        availability=rows.availability(True, instruction_sets=["avx512_vnni"]),
+        availability=encode(Availability(usable=True, instruction_sets=("avx512_vnni",))),
         machine_class="x86_64 with AVX-512 VNNI",
     )
     case = Case(
@@ -362,7 +372,7 @@ def test_a_verdict_says_how_the_lesser_machines_fared() -> None:
 
 @pytest.mark.parametrize(("where", "answer"), [("emulated", "SHIP"), ("device", "NOT PROVEN")])
 def test_a_lesser_machine_that_was_not_acted_proves_nothing(where: str, answer: str) -> None:
-    ran = rows.ran(where, "CPU", instruction_set="avx512")
+    ran = target_rows.ran(where, "CPU", instruction_set="avx512")
     found = judged(target(kind="emulated", machine_class="a CPU with AVX2", ran=ran))
     assert found.verdict == answer
     said = [r["text"] for r in found.reasons if r["code"] == "target.not-emulated"]
@@ -377,7 +387,7 @@ def test_pictures_that_a_table_leaves_out_keep_a_verdict_open() -> None:
 
 
 def test_an_unavailable_target_decides_only_if_named() -> None:
-    row = target(availability=rows.availability(False, reason="no driver"), built=None)
+    row = target(availability=encode(Availability(usable=False, reason="no driver")), built=None)
     silent, named = judged(row, graded=()), judged(row, graded=(), named=(NAME,))
     assert (silent.decides, named.decides) == (False, True)
     good = judged()
