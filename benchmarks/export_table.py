@@ -26,6 +26,8 @@ from zoo import images  # noqa: E402
 from seatrial.export import pipeline  # noqa: E402
 from seatrial.export import records as er  # noqa: E402
 from seatrial.export.locate import search, tap  # noqa: E402
+from seatrial.export.module_records import FACTORY, ModuleSpec  # noqa: E402
+from seatrial.export.parity_records import FREE, PASS  # noqa: E402
 from seatrial.export.stage import Wish, export_request  # noqa: E402
 from seatrial.trial.context import Trial  # noqa: E402
 
@@ -63,7 +65,7 @@ def feeds(kind: str | int, name: str, n: int = 16) -> dict[str, np.ndarray]:
     return images(n, 3, kind, kind, name=name)
 
 
-def spec_of(trial: Trial, row: str, factory: str) -> er.ModuleSpec:
+def spec_of(trial: Trial, row: str, factory: str) -> ModuleSpec:
     """The module, with its real weights for the CIFAR nets."""
     weights, name = None, ""
     trained = {"ultraface": "ultraface_rfb320", "resnet20": "cifar10_resnet20"}
@@ -73,8 +75,8 @@ def spec_of(trial: Trial, row: str, factory: str) -> er.ModuleSpec:
         weights = trial.workspace.add({name: DATA / "torch" / name}, name)
     file = "zoo_ultraface" if row == "ultraface" else "zoo_models"
     driver.module_of(ZOO / f"{file}.py")
-    return er.ModuleSpec(
-        kind=er.FACTORY, location=f"{file}:{factory}", weights=weights, weights_name=name
+    return ModuleSpec(
+        kind=FACTORY, location=f"{file}:{factory}", weights=weights, weights_name=name
     )
 
 
@@ -98,11 +100,11 @@ def one(trial: Trial, row: str, folder: Path) -> str:
             else "-"
         )
         mark = "*" if a.chosen else " "
-        free = ",".join(str(x.axis) for x in a.axes if x.asked and x.status == er.FREE)
+        free = ",".join(str(x.axis) for x in a.axes if x.asked and x.status == FREE)
         lines.append(
             f"{row:16}{mark}{a.route:12}{a.gate if a.ok else 'failed':11}{a.opset:3}"
             f"{a.graph.nodes if a.graph else 0:6}  {a.seconds:6.1f}s  {numbers:46} free {free}"
-            f"  {'' if a.gate == er.PASS else a.reason[:80]}"
+            f"  {'' if a.gate == PASS else a.reason[:80]}"
         )
     return "\n".join([*lines, f"{'':16} whole gate {made.gate}, {seconds:.0f} s"])
 

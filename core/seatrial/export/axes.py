@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from seatrial.export.records import (
+from seatrial.export.module_records import Variant, VariantRun
+from seatrial.export.parity_records import (
     BAKED,
     CONSTRAINED,
-    ERROR,
     FIXED,
     FREE,
     UNTRIED,
     AxisFact,
-    Problem,
     Replay,
-    Variant,
-    VariantRun,
 )
+from seatrial.export.problems import ERROR, Problem
 
 Shapes = Mapping[str, tuple[int, ...]]
 

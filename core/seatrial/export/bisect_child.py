@@ -13,15 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seatrial.export.records import (
-    DYNAMO,
-    Divergence,
-    DivergeRequest,
-    GraphRequest,
-    Tapped,
-    TapRequest,
-    Tensors,
-)
+from seatrial.export.locate_records import Divergence, DivergeRequest, Tapped, TapRequest, Tensors
+from seatrial.export.records import DYNAMO, GraphRequest
 from seatrial.hookspecs import Job
 from seatrial.results import Artifact, node_label
 from seatrial.samples import Samples

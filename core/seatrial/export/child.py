@@ -11,8 +11,7 @@ from typing import Any
 
 from seatrial.export import findings, steady
 from seatrial.export.gate import measured
-from seatrial.export.module_run import ModuleRun, quiet, watched_passes
-from seatrial.export.records import (
+from seatrial.export.module_records import (
     Described,
     DescribeRequest,
     OutputsRequest,
@@ -22,6 +21,7 @@ from seatrial.export.records import (
     Variant,
     VariantRun,
 )
+from seatrial.export.module_run import ModuleRun, quiet, watched_passes
 from seatrial.export.torch_module import Built, array, build, call, tensors
 from seatrial.export.yardstick import Yardstick
 from seatrial.hookspecs import Job

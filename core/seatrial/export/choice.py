@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from seatrial.export import opsets
-from seatrial.export.records import ERROR, FAIL, NOT_PROVEN, PASS, ROUTES, Attempt
+from seatrial.export.parity_records import FAIL, NOT_PROVEN, PASS
+from seatrial.export.problems import ERROR
+from seatrial.export.records import ROUTES, Attempt
 
 #: An error this many times smaller is a reason to prefer a route ...
 CLOSER = 4.0

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from seatrial.export.findings import place_of
-from seatrial.export.records import ERROR, TORCHSCRIPT, Problem
+from seatrial.export.problems import ERROR, Problem
+from seatrial.export.records import TORCHSCRIPT
 from seatrial.export.watch import Place, is_user_file
 
 _NO_FUNCTION = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from seatrial.export.records import ERROR, INFO, WARNING, Problem
+from seatrial.export.problems import ERROR, INFO, WARNING, Problem
 from seatrial.export.torch_module import Built
 from seatrial.export.watch import Event, Place, Trace, first_difference, is_custom, is_user_file
 

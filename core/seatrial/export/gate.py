@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from seatrial.export.records import FAIL, NOT_PROVEN, PASS, OutputParity
+from seatrial.export.parity_records import FAIL, NOT_PROVEN, PASS, OutputParity
 from seatrial.layout.compare import TOLERANCE
 
 KERNELS = 16.0

@@ -6,16 +6,19 @@ import dataclasses
 
 from seatrial import results as r
 from seatrial.export import records as er
+from seatrial.export.locate_records import Divergence, DivergeRequest, Tapped, TapRequest
+from seatrial.export.parity_records import FAIL
+from seatrial.export.problems import ERROR, Problem
 from seatrial.export.stage import Made, Stage, export_request, kept
 
 
-def divergence(stage: Stage, made: Made) -> er.Divergence | None:
+def divergence(stage: Stage, made: Made) -> Divergence | None:
     """The first diverging node of the chosen model, where its numbers are wrong."""
     chosen = made.chosen
     if chosen is None or chosen.model is None or chosen.parity is None:
         return None
     worst = max(
-        (o for o in chosen.parity.outputs if o.gate == er.FAIL),
+        (o for o in chosen.parity.outputs if o.gate == FAIL),
         key=lambda o: o.max_rel if o.max_rel is not None else float("inf"),
         default=None,
     )
@@ -28,7 +31,7 @@ def divergence(stage: Stage, made: Made) -> er.Divergence | None:
 
 def bisect(
     stage: Stage, made: Made, model: r.Ref, request: er.ExportRequest, index: int
-) -> er.Divergence | None:
+) -> Divergence | None:
     """The first node of a model that leaves the module, on one sample.
 
     Args:
@@ -61,12 +64,12 @@ def tap(
         return None
     outcome = stage.runner.task(
         "seatrial.export.bisect_child:taps",
-        er.TapRequest(export=request, index=index, wanted=known.names, modules=known.modules),
+        TapRequest(export=request, index=index, wanted=known.names, modules=known.modules),
         refs=(request.samples, *request.spec.refs),
         limits=stage.limits(timeout_s=1800),
         user=True,
     )
-    tapped: er.Tapped | None = outcome.result
+    tapped: Tapped | None = outcome.result
     if tapped is None or tapped.artifact is None:
         if outcome.fault is not None:
             made.faults.append(outcome.fault)
@@ -74,7 +77,7 @@ def tap(
     return Taps(request, index, stage.runner.adopt(outcome, tapped.artifact), tapped.names)
 
 
-def search(stage: Stage, made: Made, model: r.Ref, taps: Taps) -> er.Divergence | None:
+def search(stage: Stage, made: Made, model: r.Ref, taps: Taps) -> Divergence | None:
     """The first node that is wrong by itself.
 
     Args:
@@ -83,14 +86,14 @@ def search(stage: Stage, made: Made, model: r.Ref, taps: Taps) -> er.Divergence 
         model: the exported model.
         taps: the module's tensors, see :func:`tap`.
     """
-    compare = er.DivergeRequest(
+    compare = DivergeRequest(
         model=model,
         samples=taps.request.samples,
         index=taps.index,
         taps=taps.ref,
         names=taps.names,
     )
-    found: er.Divergence | None = kept(stage, made, "bisect_child:diverge", compare)
+    found: Divergence | None = kept(stage, made, "bisect_child:diverge", compare)
     return found
 
 
@@ -98,7 +101,7 @@ def left_out(made: Made) -> None:
     """Where translation is right and numbers wrong, capture took another way: name the line."""
     chosen, study = made.chosen, made.study
     wrong = chosen is not None and (
-        chosen.gate == er.FAIL or any(p.code == "baked-in-shape" for p in chosen.problems)
+        chosen.gate == FAIL or any(p.code == "baked-in-shape" for p in chosen.problems)
     )
     if chosen is None or study is None or not wrong or not chosen.graph:
         return
@@ -109,9 +112,9 @@ def left_out(made: Made) -> None:
     if not missing and not added:
         return
     file, _, number = (missing or added).rpartition(":")
-    problem = er.Problem(
+    problem = Problem(
         code="left-out" if missing else "added",
-        level=er.ERROR,
+        level=ERROR,
         text="this line computes something in PyTorch and nothing in the exported model"
         if missing
         else "this line computes something in the exported model and nothing in PyTorch",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from seatrial.export.records import SyntheticRequest, SyntheticResult
+from seatrial.export.module_records import SyntheticRequest, SyntheticResult
 from seatrial.hookspecs import Job
 from seatrial.results import Artifact
 from seatrial.samples import StoreWriter

@@ -6,7 +6,7 @@ Runs in a user child only.
 from __future__ import annotations
 
 from seatrial.export.findings import plain
-from seatrial.export.records import ERROR, NO_ROWS, WARNING, Problem
+from seatrial.export.problems import ERROR, NO_ROWS, WARNING, Problem
 from seatrial.export.watch import Place, Trace, first_difference, last_difference
 
 #: Difference over magnitude of a sample's row that other kernels for other batches do not make.

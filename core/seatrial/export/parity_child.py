@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.export.gate import Tally, measured, overall
-from seatrial.export.records import (
+from seatrial.export.module_records import Variant
+from seatrial.export.parity_records import (
     FAIL,
     ParityRequest,
     ParityResult,
     Replay,
     ReplayRequest,
     ReplayResult,
-    Variant,
 )
 from seatrial.hookspecs import Job
 from seatrial.samples import Samples

@@ -10,6 +10,24 @@ from seatrial.errors import UserError
 from seatrial.export import axes, locate
 from seatrial.export import records as er
 from seatrial.export.choice import choose
+from seatrial.export.module_records import (
+    Described,
+    DescribeRequest,
+    ModuleSpec,
+    StudyRequest,
+    StudyResult,
+    SyntheticRequest,
+)
+from seatrial.export.parity_records import (
+    FAIL,
+    NOT_PROVEN,
+    PASS,
+    ParityRequest,
+    ParityResult,
+    Replay,
+    ReplayRequest,
+)
+from seatrial.export.problems import ERROR, NO_ROWS, WARNING, Problem
 from seatrial.export.stage import Made, Stage, Wish, export_request, fault_of, kept
 from seatrial.samples import Samples
 
@@ -18,16 +36,16 @@ REFERENCE = "seatrial.reference:load"
 MOST_SAMPLES, FEWEST_SAMPLES = 100, 10
 
 
-def describe(stage: Stage, spec: er.ModuleSpec) -> er.Described | r.Fault:
+def describe(stage: Stage, spec: ModuleSpec) -> Described | r.Fault:
     """Build the module in the user's child and say what it takes."""
     outcome = stage.runner.task(
         "seatrial.export.child:describe",
-        er.DescribeRequest(spec=spec),
+        DescribeRequest(spec=spec),
         refs=spec.refs,
         limits=stage.limits(timeout_s=600),
         user=True,
     )
-    found: er.Described | None = outcome.result
+    found: Described | None = outcome.result
     if found is None:
         return fault_of(outcome.fault)
     return dataclasses.replace(found, seconds=outcome.seconds)
@@ -46,7 +64,7 @@ def noise(stage: Stage, inputs: Sequence[r.TensorIO], seed: int) -> tuple[r.Ref,
                 "neither samples nor a shape were given for this input",
                 advice=f"--data SRC, or --shape {tensor.name}=1x3x224x224",
             )
-    request = er.SyntheticRequest(inputs=tuple(inputs), seed=seed)
+    request = SyntheticRequest(inputs=tuple(inputs), seed=seed)
     outcome = stage.runner.task("seatrial.export.noise_child:synthetic", request)
     if outcome.result is None:
         raise UserError("samples", fault_of(outcome.fault).reason)
@@ -60,7 +78,7 @@ def make(stage: Stage, wish: Wish, samples: r.Ref) -> Made:
     made = Made(wish=wish, samples=samples, count=min(store.count, MOST_SAMPLES))
     made.study = _study(stage, made, store)
     if made.study is None:
-        made.gate = er.NOT_PROVEN
+        made.gate = NOT_PROVEN
         return made
     for route in wish.routes:
         if wish.hurried and any(_good(a) for a in made.attempts):
@@ -71,22 +89,22 @@ def make(stage: Stage, wish: Wish, samples: r.Ref) -> Made:
         made.attempts.append(_attempt(stage, made, route, store))
     made.attempts = choose(made.attempts, wish.choice)
     made.gate, made.reasons = _gate(made)
-    if made.gate == er.FAIL:
+    if made.gate == FAIL:
         made.divergence = locate.divergence(stage, made)
         locate.left_out(made)
     return made
 
 
 def _good(attempt: er.Attempt) -> bool:
-    broken = any(p.level == er.ERROR for p in attempt.problems)
-    return attempt.ok and attempt.gate == er.PASS and not broken
+    broken = any(p.level == ERROR for p in attempt.problems)
+    return attempt.ok and attempt.gate == PASS and not broken
 
 
-def _study(stage: Stage, made: Made, store: Samples) -> er.StudyResult | None:
+def _study(stage: Stage, made: Made, store: Samples) -> StudyResult | None:
     """Watch and run the module itself."""
     wish = made.wish
     shapes = input_shapes(store)
-    request = er.StudyRequest(
+    request = StudyRequest(
         spec=wish.spec,
         samples=made.samples,
         indices=tuple(range(made.count)),
@@ -103,18 +121,17 @@ def _study(stage: Stage, made: Made, store: Samples) -> er.StudyResult | None:
     if outcome.result is None:
         made.faults.append(fault_of(outcome.fault))
         return None
-    study: er.StudyResult = _strict(outcome.result, wish)
+    study: StudyResult = _strict(outcome.result, wish)
     made.study_ref = stage.runner.adopt(outcome, study.artifact)
     return study
 
 
-def _strict(study: er.StudyResult, wish: Wish) -> er.StudyResult:
+def _strict(study: StudyResult, wish: Wish) -> StudyResult:
     """Samples that share an answer are an error where the user wants a free batch."""
     if not any(0 in axes for axes in wish.dynamic.values()):
         return study
     problems = tuple(
-        dataclasses.replace(p, level=er.ERROR) if p.code == er.NO_ROWS else p
-        for p in study.problems
+        dataclasses.replace(p, level=ERROR) if p.code == NO_ROWS else p for p in study.problems
     )
     return dataclasses.replace(study, problems=problems)
 
@@ -173,12 +190,12 @@ def _examined(
     dropped = _dropped(store.names, known)
     if not known:
         return dataclasses.replace(
-            attempt, graph=graph, gate=er.FAIL, problems=(*attempt.problems, *dropped)
+            attempt, graph=graph, gate=FAIL, problems=(*attempt.problems, *dropped)
         )
     parity, fault = _parity(stage, made, attempt.model, known)
-    replays: tuple[er.Replay, ...] = ()
+    replays: tuple[Replay, ...] = ()
     if made.wish.dynamic and parity is not None:
-        request = er.ReplayRequest(
+        request = ReplayRequest(
             model=attempt.model,
             study=made.study_ref,
             variants=plan,
@@ -197,18 +214,18 @@ def _examined(
         graph=graph,
         opset=graph.opset if graph is not None else 0,
         parity=parity,
-        gate=parity.gate if parity is not None else er.NOT_PROVEN,
+        gate=parity.gate if parity is not None else NOT_PROVEN,
         axes=facts,
         problems=problems,
         reason=reason,
     )
 
 
-def _dropped(fed: Sequence[str], known: Sequence[str]) -> tuple[er.Problem, ...]:
+def _dropped(fed: Sequence[str], known: Sequence[str]) -> tuple[Problem, ...]:
     """Inputs that the exported model does without: nothing it computes depends on them."""
-    level = er.WARNING if known else er.ERROR
+    level = WARNING if known else ERROR
     return tuple(
-        er.Problem(
+        Problem(
             code="unused-input" if known else "constant-output",
             level=level,
             text=f"the exported model does not depend on input {name}",
@@ -221,7 +238,7 @@ def _dropped(fed: Sequence[str], known: Sequence[str]) -> tuple[er.Problem, ...]
 
 def _parity(
     stage: Stage, made: Made, model: r.Ref, inputs: Sequence[str]
-) -> tuple[er.ParityResult | None, r.Fault | None]:
+) -> tuple[ParityResult | None, r.Fault | None]:
     """Run the exported model on the reference and compare."""
     given = reference_outputs(stage, model, made.samples, tuple(range(made.count)), inputs)
     if isinstance(given, r.Fault):
@@ -230,13 +247,13 @@ def _parity(
     if made.study is None or made.study_ref is None:
         return None, None
     exact = dataclasses.replace(made.study_ref, entry="exact") if made.study.yardstick else None
-    request = er.ParityRequest(
+    request = ParityRequest(
         torch=dataclasses.replace(made.study_ref, entry="fp32"),
         onnx=given,
         exact=exact,
         yardstick=made.study.yardstick,
     )
-    result: er.ParityResult | None = kept(stage, made, "parity_child:compare", request)
+    result: ParityResult | None = kept(stage, made, "parity_child:compare", request)
     return result, None
 
 
@@ -280,22 +297,22 @@ def reference_outputs(
 
 def _gate(made: Made) -> tuple[str, list[str]]:
     """The gate of the whole export, with its reasons, worst first."""
-    errors = [p.text for p in made.study.problems if p.level == er.ERROR] if made.study else []
+    errors = [p.text for p in made.study.problems if p.level == ERROR] if made.study else []
     chosen = made.chosen
     if chosen is None:
         whys = [f"{a.route}: {a.reason}" for a in made.attempts if a.reason]
         faulted = any(f for f in made.faults) and not errors
-        return (er.NOT_PROVEN if faulted else er.FAIL), errors + whys
-    errors += [p.text for p in chosen.problems if p.level == er.ERROR]
-    gate = er.FAIL if errors else chosen.gate
+        return (NOT_PROVEN if faulted else FAIL), errors + whys
+    errors += [p.text for p in chosen.problems if p.level == ERROR]
+    gate = FAIL if errors else chosen.gate
     reasons = errors
-    if chosen.parity is not None and chosen.gate != er.PASS:
+    if chosen.parity is not None and chosen.gate != PASS:
         reasons = reasons + [
-            f"output {o.output}: {o.reason}" for o in chosen.parity.outputs if o.gate != er.PASS
+            f"output {o.output}: {o.reason}" for o in chosen.parity.outputs if o.gate != PASS
         ]
         reasons += [chosen.parity.reason] if chosen.parity.reason else []
-    if gate == er.PASS and made.wish.synthetic:
-        return er.NOT_PROVEN, ["the samples are noise: give real ones with --data"]
-    if gate == er.PASS and made.count < FEWEST_SAMPLES:
-        return er.NOT_PROVEN, [f"{made.count} samples, at least {FEWEST_SAMPLES} are needed"]
+    if gate == PASS and made.wish.synthetic:
+        return NOT_PROVEN, ["the samples are noise: give real ones with --data"]
+    if gate == PASS and made.count < FEWEST_SAMPLES:
+        return NOT_PROVEN, [f"{made.count} samples, at least {FEWEST_SAMPLES} are needed"]
     return gate, reasons

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from seatrial.codec import record
 from seatrial.errors import UserError
-from seatrial.export import records as er
+from seatrial.export.parity_records import PASS, ParityRequest, ParityResult
 from seatrial.results import Artifact, Fault, Ref
 
 if TYPE_CHECKING:
@@ -199,14 +199,14 @@ def apply(
     for given in (one, two):
         if isinstance(given, Fault):
             return Applied(recipe=recipe, model=None, equal=False, reason=given.reason, **facts)
-    request = er.ParityRequest(torch=one, onnx=two)  # type: ignore[arg-type]  # faults are out
+    request = ParityRequest(torch=one, onnx=two)  # type: ignore[arg-type]  # faults are out
     compared = stage.runner.task("seatrial.export.parity_child:compare", request)
-    parity: er.ParityResult | None = compared.result
+    parity: ParityResult | None = compared.result
     if parity is None:
         reason = compared.fault.reason if compared.fault else "could not be compared"
         return Applied(recipe=recipe, model=None, equal=False, reason=reason, **facts)
-    equal = parity.gate == er.PASS
-    bad = next((o.reason for o in parity.outputs if o.gate != er.PASS), parity.reason)
+    equal = parity.gate == PASS
+    bad = next((o.reason for o in parity.outputs if o.gate != PASS), parity.reason)
     return Applied(
         recipe=recipe,
         model=new if equal else None,

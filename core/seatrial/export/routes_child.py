@@ -14,7 +14,8 @@ from typing import Any
 
 from seatrial.errors import UserError
 from seatrial.export import diagnose, findings, watch
-from seatrial.export.records import DYNAMO, INFO, Exported, ExportRequest, Problem
+from seatrial.export.problems import INFO, Problem
+from seatrial.export.records import DYNAMO, Exported, ExportRequest
 from seatrial.export.torch_module import (
     Built,
     adapted,

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.errors import UserError
-from seatrial.export import records as er
+from seatrial.export.module_records import ARCHIVE, FACTORY, PROGRAM, ModuleSpec
 from seatrial.results import Ref
 
 
 def spec_of(
     text: str, workspace: Any, *, weights: str = "", trust_pickle: bool = False
-) -> er.ModuleSpec | None:
+) -> ModuleSpec | None:
     """A module as typed; ``None`` when it is not one.
 
     Args:
@@ -30,8 +30,8 @@ def spec_of(
     if suffix in (".pt2", ".ep", ".pt", ".pth", ".ts", ".torchscript"):
         if weights:
             raise UserError("--weights", "the file carries its own weights", place=text)
-        kind = er.PROGRAM if suffix in (".pt2", ".ep") else er.ARCHIVE
-        return er.ModuleSpec(
+        kind = PROGRAM if suffix in (".pt2", ".ep") else ARCHIVE
+        return ModuleSpec(
             kind=kind, location=text, file=_file(workspace, text, text), trust_pickle=trust_pickle
         )
     module, colon, factory = text.rpartition(":")
@@ -41,8 +41,8 @@ def spec_of(
         if not Path(module).is_file():
             raise UserError(text, "there is no such file", place=module)
         text = f"{Path(module).absolute()}:{factory}"
-    return er.ModuleSpec(
-        kind=er.FACTORY,
+    return ModuleSpec(
+        kind=FACTORY,
         location=text,
         weights=held,
         weights_name=name,

@@ -10,6 +10,9 @@ from seatrial import results as r
 from seatrial.codec import record
 from seatrial.export import opsets
 from seatrial.export import records as er
+from seatrial.export.locate_records import Divergence
+from seatrial.export.module_records import ModuleSpec, StudyResult
+from seatrial.export.parity_records import NOT_PROVEN
 
 
 class Stage(Protocol):
@@ -38,7 +41,7 @@ class Wish:
         hurried: a route that passes is enough; the others are then not tried.
     """
 
-    spec: er.ModuleSpec
+    spec: ModuleSpec
     choice: opsets.Choice
     dynamic: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     routes: tuple[str, ...] = er.ROUTES
@@ -55,12 +58,12 @@ class Made:
     wish: Wish
     samples: r.Ref
     count: int
-    study: er.StudyResult | None = None
+    study: StudyResult | None = None
     study_ref: r.Ref | None = None
     attempts: list[er.Attempt] = dataclasses.field(default_factory=list)
-    divergence: er.Divergence | None = None
+    divergence: Divergence | None = None
     faults: list[r.Fault] = dataclasses.field(default_factory=list)
-    gate: str = er.NOT_PROVEN
+    gate: str = NOT_PROVEN
     reasons: list[str] = dataclasses.field(default_factory=list)
 
     @property

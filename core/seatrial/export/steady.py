@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from seatrial.export import outcomes
+from seatrial.export.module_records import StudyRequest
 from seatrial.export.module_run import ModuleRun, watched_passes
-from seatrial.export.records import Problem, StudyRequest
+from seatrial.export.problems import Problem
 from seatrial.export.torch_module import call, tensors
 from seatrial.hookspecs import Job
 from seatrial.samples import Samples

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from seatrial.data.callables import resolve
 from seatrial.errors import UserError
-from seatrial.export.records import ARCHIVE, PROGRAM, ModuleSpec
+from seatrial.export.module_records import ARCHIVE, PROGRAM, ModuleSpec
 from seatrial.hookspecs import Job
 
 #: Keys under which training scripts keep the state dict inside a checkpoint.

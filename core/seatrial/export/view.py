@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from seatrial.codec import encode
 from seatrial.export import opsets
 from seatrial.export import records as er
+from seatrial.export.module_records import Described
+from seatrial.export.parity_records import FAIL, NOT_PROVEN, PASS, OutputParity
+from seatrial.export.problems import WARNING, Problem
 
 if TYPE_CHECKING:
     from seatrial.export.recipes import Applied
@@ -25,7 +28,7 @@ RECIPES: Mapping[str, str] = {
 }
 
 
-def facts(made: Made, described: er.Described, targets: Sequence[TargetState], source: str) -> Row:
+def facts(made: Made, described: Described, targets: Sequence[TargetState], source: str) -> Row:
     """The ``export`` part of a report."""
     chosen = made.chosen
     study = made.study
@@ -66,7 +69,7 @@ def unknown(source: str, reason: str) -> Row:
         "kind": "",
         "torch": "",
         "parameters": None,
-        "gate": er.NOT_PROVEN,
+        "gate": NOT_PROVEN,
         "reasons": [reason],
         "route": "",
         "opset": None,
@@ -120,9 +123,9 @@ def suggestions(targets: Sequence[TargetState]) -> list[Row]:
                 refused.setdefault(claim["op_type"], claim["reason"] or "not in its table")
         for op_type, reason in refused.items():
             name = recipes.known(op_type)
-            problem = er.Problem(
+            problem = Problem(
                 code="refused-by-target",
-                level=er.WARNING,
+                level=WARNING,
                 text=f"{state.id} refuses {op_type}: {reason}",
                 op=op_type,
                 advice=f"--recipe {name}: proven on the samples and asked of the targets again"
@@ -148,7 +151,7 @@ def recipe(a: Applied) -> Row:
     }
 
 
-def _parity(o: er.OutputParity) -> Row:
+def _parity(o: OutputParity) -> Row:
     return dict(encode(o))
 
 
@@ -173,5 +176,5 @@ def reasons(gate: str, texts: Sequence[str]) -> list[Row]:
     """Why the gate is what it is, as reasons of the report."""
     from seatrial.report import rows
 
-    level = {er.PASS: "info", er.FAIL: "error"}.get(gate, "warning")
+    level = {PASS: "info", FAIL: "error"}.get(gate, "warning")
     return [rows.reason(f"export.{gate}", text, level=level) for text in texts]

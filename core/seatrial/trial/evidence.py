@@ -13,7 +13,7 @@ from seatrial import results as r
 from seatrial.audit.pictures import Pictures
 from seatrial.audit.records import Audit
 from seatrial.codec import encode
-from seatrial.export.records import ModuleSpec
+from seatrial.export.module_records import ModuleSpec
 from seatrial.ladder import gates
 from seatrial.ladder import records as lr
 from seatrial.options import AuditOptions, QatOptions, QuantizeOptions, RunOptions

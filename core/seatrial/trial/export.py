@@ -18,6 +18,8 @@ from seatrial.data.contract import fed_shape
 from seatrial.errors import UserError
 from seatrial.export import opsets, pipeline, recipes, view
 from seatrial.export import records as er
+from seatrial.export.module_records import Described, ModuleSpec
+from seatrial.export.parity_records import PASS
 from seatrial.export.spec import spec_of
 from seatrial.export.stage import Made, Wish
 from seatrial.options import ExportOptions
@@ -141,7 +143,7 @@ def _changed(trial: Trial, options: ExportOptions, out: Path) -> Report:
             trial,
             trial.config,
             options.data,
-            er.Described(inputs=inputs),
+            Described(inputs=inputs),
             shapes=options.shapes,
             limit=options.samples,
         )
@@ -188,7 +190,7 @@ def limits(states: Sequence[TargetState]) -> list[opsets.Limit]:
     ]
 
 
-def wanted(trial: Trial, model: str, weights: str, *, trust: bool) -> er.ModuleSpec:
+def wanted(trial: Trial, model: str, weights: str, *, trust: bool) -> ModuleSpec:
     """The module as typed.
 
     Raises:
@@ -208,7 +210,7 @@ def feeds(
     trial: Trial,
     config: Config,
     data: str,
-    described: er.Described,
+    described: Described,
     *,
     shapes: Mapping[str, tuple[int, ...]],
     limit: int | None = None,
@@ -252,7 +254,7 @@ def _open(tensor: r.TensorIO) -> r.TensorIO:
     return dataclasses.replace(tensor, shape=shape)
 
 
-def dynamic(typed: Sequence[str], described: er.Described) -> dict[str, tuple[int, ...]]:
+def dynamic(typed: Sequence[str], described: Described) -> dict[str, tuple[int, ...]]:
     """``batch`` or ``NAME:AXIS,AXIS`` as axes by input.
 
     Raises:
@@ -310,7 +312,7 @@ def _compile(trial: Trial, *, dynamic: bool) -> None:
 
 
 def _next(options: ExportOptions, made: Made, out: Path) -> list[str]:
-    if made.gate == er.PASS:
+    if made.gate == PASS:
         return [f"seatrial run {shlex.quote(str(out))} --data {shlex.quote(options.data)}"]
     if made.wish.synthetic and made.chosen is not None:
         typed = list(options.command_line) or ["seatrial", "export", options.model]

@@ -10,6 +10,8 @@ from seatrial import registry
 from seatrial import results as r
 from seatrial.export import opsets, pipeline, view
 from seatrial.export import records as er
+from seatrial.export.module_records import Described, ModuleSpec, OutputsRequest, OutputsResult
+from seatrial.export.parity_records import FAIL, NOT_PROVEN
 from seatrial.export.spec import spec_of
 from seatrial.export.stage import Made, Wish
 from seatrial.ladder import records as lr
@@ -69,7 +71,7 @@ def model_path(
     if isinstance(described, r.Fault):
         found.faults.append(described)
         found.exported = view.unknown(model, described.reason)
-        found.export_gate = er.NOT_PROVEN
+        found.export_gate = NOT_PROVEN
         return None
     made = _made(trial, found, options, spec, described, free_batch=free_batch)
     found.module = spec
@@ -89,8 +91,8 @@ def _made(
     trial: Trial,
     found: Evidence,
     options: RunOptions | QatOptions,
-    spec: er.ModuleSpec,
-    described: er.Described,
+    spec: ModuleSpec,
+    described: Described,
     *,
     free_batch: bool,
 ) -> Made:
@@ -114,7 +116,7 @@ def _made(
         hurried=found.quick,
     )
     made = pipeline.make(trial, wish, samples)
-    if free_batch and made.gate == er.FAIL:
+    if free_batch and made.gate == FAIL:
         made = pipeline.make(trial, dataclasses.replace(wish, dynamic={}), samples)
     found.module_cost = (described.seconds, made.study.call_s if made.study else 0.0)
     return made
@@ -133,7 +135,7 @@ def rung(trial: Trial, found: Evidence) -> lr.Rung | None:
         _not_tried(trial, found, needed)
         return None
     trial.progress("ladder", NAME)
-    request = er.OutputsRequest(
+    request = OutputsRequest(
         spec=found.module,
         samples=found.test.ref,
         outputs=tuple(o.name for o in trial.model.facts.outputs),
@@ -146,7 +148,7 @@ def rung(trial: Trial, found: Evidence) -> lr.Rung | None:
         limits=trial.limits(timeout_s=1800),
         user=True,
     )
-    result: er.OutputsResult | None = outcome.result
+    result: OutputsResult | None = outcome.result
     if result is None:
         if outcome.fault is not None:
             found.faults.append(outcome.fault)

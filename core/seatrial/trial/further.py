@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seatrial.export.records import FAIL
+from seatrial.export.parity_records import FAIL
 
 if TYPE_CHECKING:
     from seatrial.trial.evidence import Evidence

@@ -13,7 +13,7 @@ from seatrial import intake, registry
 from seatrial import results as r
 from seatrial.calibration.types import SAMPLED, RangesRequest
 from seatrial.errors import UserError
-from seatrial.export.records import FAIL
+from seatrial.export.parity_records import FAIL
 from seatrial.options import QatOptions
 from seatrial.progress import Progress
 from seatrial.qat import records as qr

@@ -15,7 +15,7 @@ from seatrial import intake
 from seatrial import results as r
 from seatrial.errors import UserError
 from seatrial.export import pipeline, recipes, view
-from seatrial.export import records as er
+from seatrial.export.parity_records import FAIL, NOT_PROVEN, PASS
 from seatrial.options import ExportOptions
 from seatrial.report import rows
 from seatrial.samples import Samples
@@ -166,9 +166,9 @@ def facts(
     left_out = [a for a in applied if a.model is None]
     reasons = [f"{a.recipe}: {a.reason}" for a in left_out]
     reasons += ["the samples are noise: give real ones with --data"] if synthetic else []
-    gate = er.NOT_PROVEN if reasons else er.PASS
+    gate = NOT_PROVEN if reasons else PASS
     if any(not a.equal and a.worst is not None for a in left_out):
-        gate = er.FAIL
+        gate = FAIL
     return view.unknown(source, "") | {
         "kind": "onnx",
         "gate": gate,

@@ -10,7 +10,7 @@ from seatrial import data as data_room
 from seatrial import intake
 from seatrial import results as r
 from seatrial.errors import UserError
-from seatrial.export.records import FAIL
+from seatrial.export.parity_records import FAIL
 from seatrial.options import RunOptions
 from seatrial.progress import Progress
 from seatrial.quantize import advice

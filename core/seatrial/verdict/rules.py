@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from seatrial.benchmark.machine import INT8_SETS
-from seatrial.export.records import FAIL
-from seatrial.export.records import NOT_PROVEN as EXPORT_NOT_PROVEN
+from seatrial.export.parity_records import FAIL
+from seatrial.export.parity_records import NOT_PROVEN as EXPORT_NOT_PROVEN
 from seatrial.report import rows
 from seatrial.results import TargetKind
 

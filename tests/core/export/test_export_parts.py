@@ -16,7 +16,10 @@ from seatrial.errors import UserError
 from seatrial.export import axes, choice, opsets, recipes, view
 from seatrial.export import records as er
 from seatrial.export.locate import bisect
+from seatrial.export.module_records import FACTORY, ModuleSpec, OutputsRequest, VariantRun
+from seatrial.export.parity_records import BAKED, CONSTRAINED, FAIL, FIXED, FREE, PASS, Replay
 from seatrial.export.pipeline import make
+from seatrial.export.problems import ERROR
 from seatrial.export.spec import spec_of
 from seatrial.export.stage import Wish, export_request
 from seatrial.export.torch_module import build
@@ -47,9 +50,9 @@ SHAPES = {"x": (1, 3, 16, 16)}
 
 def facts(ok, agrees, asked):
     plan = axes.plan(SHAPES, asked)
-    runs = [er.VariantRun(label=v.label, ok=ok(v), reason="no") for v in plan]
+    runs = [VariantRun(label=v.label, ok=ok(v), reason="no") for v in plan]
     replays = [
-        er.Replay(label=v.label, ran=True, agrees=agrees(v))
+        Replay(label=v.label, ran=True, agrees=agrees(v))
         for v, x in zip(plan, axes.covered(plan, runs), strict=True)
         if x.ok
     ]
@@ -64,13 +67,13 @@ def test_axes_are_free_baked_in_constrained_or_fixed():
 
     found = facts(ok, lambda v: v.axes != ("x:2",), asked)
     assert [found[a].status for a in range(4)] == [
-        er.FREE,
-        er.FIXED,
-        er.BAKED,
-        er.CONSTRAINED,
+        FREE,
+        FIXED,
+        BAKED,
+        CONSTRAINED,
     ]
     codes = [(p.code, p.level) for p in axes.problems(list(found.values()), ())]
-    assert codes == [("baked-in-shape", er.ERROR)]
+    assert codes == [("baked-in-shape", ERROR)]
 
 
 def test_an_axis_that_was_asked_for_and_that_the_module_fixes_is_an_error():
@@ -79,14 +82,14 @@ def test_an_axis_that_was_asked_for_and_that_the_module_fixes_is_an_error():
 
 
 def attempt(route, **known):
-    return er.Attempt(**{"route": route, "ok": True, "gate": er.PASS, "opset": 18} | known)
+    return er.Attempt(**{"route": route, "ok": True, "gate": PASS, "opset": 18} | known)
 
 
 def test_the_route_that_passes_is_kept_and_both_say_why():
     open_range = opsets.choose([])
     both = choice.choose([attempt("dynamo"), attempt("torchscript")], open_range)
     assert [a.chosen for a in both] == [True, False]
-    worse = choice.choose([attempt("dynamo", gate=er.FAIL), attempt("torchscript")], open_range)
+    worse = choice.choose([attempt("dynamo", gate=FAIL), attempt("torchscript")], open_range)
     assert [a.chosen for a in worse] == [False, True] and all(a.reason for a in worse)
     capped = choice.choose(
         [attempt("dynamo"), attempt("torchscript", opset=17)], opsets.choose(LIMITS)
@@ -110,8 +113,8 @@ def test_a_pickled_checkpoint_runs_no_code_unless_trusted(tmp_path):
     file = tmp_path / "weights.pth"
     torch.save({"state_dict": bad}, file)
     job = LocalJob(tmp_path / "job")
-    spec = er.ModuleSpec(
-        kind=er.FACTORY,
+    spec = ModuleSpec(
+        kind=FACTORY,
         location="zoo_own:writes_input",
         weights=job.add(file),
         weights_name="weights.pth",
@@ -132,8 +135,8 @@ def test_weights_must_match_key_by_key(tmp_path):
     job = LocalJob(tmp_path / "job")
     for name, held in (("good", state), ("bad", dict(list(state.items())[:1]))):
         save_file(held, tmp_path / f"{name}.safetensors")
-    spec = er.ModuleSpec(
-        kind=er.FACTORY,
+    spec = ModuleSpec(
+        kind=FACTORY,
         location="zoo_own:writes_input",
         weights=job.add(tmp_path / "good.safetensors"),
         weights_name="good.safetensors",
@@ -159,10 +162,10 @@ def plain(room, tmp_path_factory):
     driver.module_of(driver.HERE / "zoo_own.py")
     folder = tmp_path_factory.mktemp("plain")
     samples = driver.store(room, images(10, 3, 14, 10), folder / "samples")
-    spec = er.ModuleSpec(kind=er.FACTORY, location="zoo_own:groups")
+    spec = ModuleSpec(kind=FACTORY, location="zoo_own:groups")
     wish = Wish(spec=spec, choice=opsets.choose([]), dynamic={"x": (0,)}, routes=(er.DYNAMO,))
     made = make(room, wish, samples)
-    assert made.gate == er.PASS, made.reasons
+    assert made.gate == PASS, made.reasons
     return made
 
 
@@ -224,7 +227,7 @@ def test_the_sizes_that_ran_are_told_as_a_range():
 def test_a_height_that_the_export_froze_is_caught_by_running_at_others(room, tmp_path):
     file = driver.module_of(driver.HERE / "zoo_own.py").__file__
     samples = driver.store(room, images(10, 3, 14, 10), tmp_path / "samples")
-    spec = er.ModuleSpec(kind=er.FACTORY, location="zoo_own:frozen_height")
+    spec = ModuleSpec(kind=FACTORY, location="zoo_own:frozen_height")
     wish = Wish(
         spec=spec,
         choice=opsets.choose([]),
@@ -232,11 +235,11 @@ def test_a_height_that_the_export_froze_is_caught_by_running_at_others(room, tmp
         routes=(er.TORCHSCRIPT,),
     )
     made = make(room, wish, samples)
-    assert made.gate == er.FAIL
+    assert made.gate == FAIL
     (tried,) = made.attempts
-    assert tried.gate == er.PASS, "at the size of the samples it is equal"
+    assert tried.gate == PASS, "at the size of the samples it is equal"
     found = {a.axis: a for a in tried.axes}
-    assert [found[a].status for a in (0, 2, 3)] == [er.FREE, er.BAKED, er.FREE]
+    assert [found[a].status for a in (0, 2, 3)] == [FREE, BAKED, FREE]
     assert "gives something else at x[2] = 15" in found[2].evidence
     assert any("x axis 2 was asked to be free" in text for text in made.reasons)
     with open(file, encoding="utf-8") as source:
@@ -271,7 +274,7 @@ def test_a_wrong_node_is_named_with_its_module_and_line(room, plain, tmp_path):
 def test_the_module_as_rung_0_has_the_exported_models_output_names(room, plain):
     from seatrial.samples import Samples
 
-    request = er.OutputsRequest(
+    request = OutputsRequest(
         spec=plain.wish.spec, samples=plain.samples, outputs=("logits",), indices=(3, 1)
     )
     outcome = room.runner.task(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seatrial.export.gate import FLOOR, KERNELS, Tally, overall
-from seatrial.export.records import FAIL, NOT_PROVEN, PASS
+from seatrial.export.parity_records import FAIL, NOT_PROVEN, PASS
 
 
 def judged(torch, onnx, exact=None, others_vary=True):

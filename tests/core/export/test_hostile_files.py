@@ -14,7 +14,9 @@ import zoo_driver as driver
 from seatrial.config import load
 from seatrial.errors import UserError
 from seatrial.export import opsets, pipeline
-from seatrial.export import records as er
+from seatrial.export.module_records import ARCHIVE, PROGRAM, ModuleSpec
+from seatrial.export.parity_records import FAIL, NOT_PROVEN, PASS
+from seatrial.export.problems import ERROR
 from seatrial.export.stage import Wish
 from seatrial.export.torch_module import build
 from seatrial.options import JobOptions
@@ -65,7 +67,7 @@ def forged(good, bad, inner, content):
 
 
 def spec(job, kind, path, **known):
-    return er.ModuleSpec(kind=kind, location=path.name, file=job.add(path), **known)
+    return ModuleSpec(kind=kind, location=path.name, file=job.add(path), **known)
 
 
 def test_a_program_runs_no_code_when_it_is_read(tmp_path, monkeypatch):
@@ -79,7 +81,7 @@ def test_a_program_runs_no_code_when_it_is_read(tmp_path, monkeypatch):
     job = LocalJob(tmp_path / "job")
     for trust in (False, True):
         with pytest.raises(UserError, match="pickle that names code"):
-            build(spec(job, er.PROGRAM, bad, trust_pickle=trust), job)
+            build(spec(job, PROGRAM, bad, trust_pickle=trust), job)
         assert not trap.exists()
     monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0")
     torch.load(tmp_path / "payload", weights_only=False)
@@ -96,7 +98,7 @@ def test_an_archive_runs_no_code_when_it_is_read(tmp_path, inner, trust):
     assert forged(tmp_path / "good.pt", bad, inner, content) == 1
     job = LocalJob(tmp_path / "job")
     with pytest.raises(UserError, match="cannot be read as TorchScript archive"):
-        build(spec(job, er.ARCHIVE, bad, trust_pickle=trust), job)
+        build(spec(job, ARCHIVE, bad, trust_pickle=trust), job)
     assert not trap.exists()
 
 
@@ -113,7 +115,7 @@ def exported(trial, path, kind, folder):
     rows = np.random.default_rng(0).standard_normal((10, 3)).astype(np.float32)
     samples = driver.store(trial, {"x": rows}, folder)
     held = trial.workspace.add({path.name: path}, path.name)
-    module = er.ModuleSpec(kind=kind, location=path.name, file=held)
+    module = ModuleSpec(kind=kind, location=path.name, file=held)
     return pipeline.make(trial, Wish(spec=module, choice=opsets.choose([])), samples)
 
 
@@ -121,13 +123,13 @@ def test_sound_files_pass_and_one_in_training_mode_does_not(room, tmp_path):
     torch.export.save(torch.export.export(Double(), (torch.ones(1, 3),)), tmp_path / "good.pt2")
     torch.jit.script(Double()).save(tmp_path / "good.pt")
     torch.jit.script(Dropping().train()).save(tmp_path / "bad.pt")
-    rows = (("good.pt2", er.PROGRAM), ("good.pt", er.ARCHIVE), ("bad.pt", er.ARCHIVE))
+    rows = (("good.pt2", PROGRAM), ("good.pt", ARCHIVE), ("bad.pt", ARCHIVE))
     gates = {}
     for name, kind in rows:
         made = exported(room, tmp_path / name, kind, tmp_path / f"samples-{name}")
-        gates[name] = (made.gate, {p.code for p in made.study.problems if p.level == er.ERROR})
-    assert gates["good.pt2"] == gates["good.pt"] == (er.PASS, set())
-    assert gates["bad.pt"] == (er.FAIL, {"training-mode"})
+        gates[name] = (made.gate, {p.code for p in made.study.problems if p.level == ERROR})
+    assert gates["good.pt2"] == gates["good.pt"] == (PASS, set())
+    assert gates["bad.pt"] == (FAIL, {"training-mode"})
 
 
 @pytest.mark.slow
@@ -141,7 +143,7 @@ def test_an_archive_that_hangs_or_eats_all_memory_is_a_fault(tmp_path, module, l
     jobs = JobOptions(**limits)
     config, quiet = load(None), NoProgress()
     with Trial("export", tmp_path / "out", jobs=jobs, config=config, progress=quiet) as trial:
-        made = exported(trial, path, er.ARCHIVE, tmp_path / "samples")
-    assert made.gate == er.NOT_PROVEN and len(made.faults) == 1
+        made = exported(trial, path, ARCHIVE, tmp_path / "samples")
+    assert made.gate == NOT_PROVEN and len(made.faults) == 1
     expected = "timed out" if module is Endless else "out of memory"
     assert made.faults[0].kind.value == expected, made.faults

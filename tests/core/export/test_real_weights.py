@@ -12,7 +12,8 @@ import zoo_driver as driver
 
 from seatrial import reference
 from seatrial.export import opsets
-from seatrial.export import records as er
+from seatrial.export.module_records import FACTORY, ModuleSpec
+from seatrial.export.parity_records import PASS
 from seatrial.export.pipeline import make
 from seatrial.export.stage import Wish
 
@@ -59,8 +60,8 @@ def test_the_detector_is_the_published_one():
 def test_the_detectors_export_is_equal_on_real_pictures(room, tmp_path):
     driver.module_of(driver.HERE / "zoo_ultraface.py")
     name = "ultraface_rfb320.safetensors"
-    spec = er.ModuleSpec(
-        kind=er.FACTORY,
+    spec = ModuleSpec(
+        kind=FACTORY,
         location="zoo_ultraface:ultraface",
         weights=room.workspace.add({name: ROOT / "torch" / name}, name),
         weights_name=name,
@@ -68,10 +69,10 @@ def test_the_detectors_export_is_equal_on_real_pictures(room, tmp_path):
     samples = driver.store(room, {"picture": faces(10)}, tmp_path / "samples")
     wish = Wish(spec=spec, choice=opsets.choose([]), dynamic={"picture": (0,)})
     made = make(room, wish, samples)
-    assert made.gate == er.PASS, made.reasons
+    assert made.gate == PASS, made.reasons
     assert {o.output: o.gate for o in made.chosen.parity.outputs} == {
-        "output_0": er.PASS,
-        "output_1": er.PASS,
+        "output_0": PASS,
+        "output_1": PASS,
     }
     assert [a.ok for a in made.attempts] == [True, True]
 

@@ -14,7 +14,9 @@ from zoo import Case
 
 from seatrial.config import load
 from seatrial.export import opsets, pipeline
-from seatrial.export import records as er
+from seatrial.export.module_records import FACTORY, ModuleSpec
+from seatrial.export.parity_records import FAIL, PASS
+from seatrial.export.problems import ERROR
 from seatrial.export.stage import Made, Wish
 from seatrial.options import JobOptions
 from seatrial.progress import NoProgress
@@ -38,7 +40,7 @@ class Outcome:
     @property
     def word(self) -> str:
         """caught, caught elsewhere (another line or none), missed, passed, false alarm."""
-        red = self.gate != er.PASS
+        red = self.gate != PASS
         if not self.case.kind:
             return "false alarm" if red else "passed"
         if not red:
@@ -90,8 +92,8 @@ def store(trial: Trial, feeds, folder: Path):
 def export(trial: Trial, file: Path, case: Case, folder: Path) -> Made:
     """One case through study, both exporters, parity and axis replay."""
     module_of(file)
-    spec = er.ModuleSpec(
-        kind=er.FACTORY,
+    spec = ModuleSpec(
+        kind=FACTORY,
         location=f"{file.stem}:{case.factory}",
         inputs=tuple(case.inputs(1)),
     )
@@ -111,10 +113,10 @@ def judge(trial: Trial, file: Path, case: Case, folder: Path) -> Outcome:
     try:
         made = export(trial, file, case, folder)
     except UserError as error:
-        return Outcome(case, er.FAIL, (error.line(),), _line(file, case), (), "")
+        return Outcome(case, FAIL, (error.line(),), _line(file, case), (), "")
     problems = [p for a in made.attempts for p in a.problems]
     problems += made.study.problems if made.study else ()
-    named = [p.line for p in problems if p.level == er.ERROR and p.file == str(file)]
+    named = [p.line for p in problems if p.level == ERROR and p.file == str(file)]
     if made.divergence is not None and made.divergence.file == str(file):
         named.append(made.divergence.line)
     return Outcome(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from seatrial.export.records import FAIL
+from seatrial.export.parity_records import FAIL
 from seatrial.report import rows
 from seatrial.trial import further
 

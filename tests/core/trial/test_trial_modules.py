@@ -12,7 +12,8 @@ from seatrial import api
 from seatrial.config import load
 from seatrial.data import contract
 from seatrial.errors import UserError
-from seatrial.export import records as er
+from seatrial.export.module_records import FACTORY, ModuleSpec
+from seatrial.export.parity_records import FAIL
 from seatrial.options import JobOptions, RunOptions
 from seatrial.results import TensorIO
 from seatrial.sla import SLA
@@ -172,7 +173,7 @@ def test_a_contract_that_leaves_out_what_a_module_cannot_tell_is_refused_by_name
 
 def test_what_a_quick_run_has_no_time_for_is_said_plainly():
     found = Evidence(options=RunOptions(model=""), config=load(None), sla=SLA())
-    found.module = er.ModuleSpec(kind=er.FACTORY, location="nets:sound")
+    found.module = ModuleSpec(kind=FACTORY, location="nets:sound")
     found.module_cost = (3.0, 0.5)
     found.exported = {"samples": 32}
     found.test = SimpleNamespace(info=SimpleNamespace(count=100))
@@ -184,6 +185,6 @@ def test_what_a_quick_run_has_no_time_for_is_said_plainly():
 
 
 def test_a_red_gate_is_no_answer_that_a_target_can_better():
-    run = Circumstances(export=er.FAIL, exported=False)
+    run = Circumstances(export=FAIL, exported=False)
     verdict = rules.judge_run([], run)
     assert (verdict.verdict, verdict.answers["compiles"]) == ("DO NOT SHIP", "DO NOT SHIP")
