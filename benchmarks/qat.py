@@ -36,6 +36,7 @@ from seatrial import results as r
 from seatrial.options import QatOptions
 from seatrial.registry import Plugin
 from seatrial.trial import qat as stages
+from seatrial.trial.qat_work import Work
 from seatrial.trial.targets import TargetState
 
 CALIBRATION, VALIDATION, TEST = 1024, 500, 2000
@@ -253,7 +254,7 @@ def _make(work: Path, args: Any) -> tuple[dict[str, float], dict[str, Path]]:
 def _named(dialect: r.QdqDialect) -> Any:
     """Stands in for the choice of a target: one that takes this form and is only named."""
 
-    def choose(work: stages.Work) -> None:
+    def choose(work: Work) -> None:
         state = TargetState("bench:form", Plugin(id="bench", value="bench", dist="", version=""))
         state.target = r.Target(
             id="form",

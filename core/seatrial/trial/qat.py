@@ -6,61 +6,30 @@ import dataclasses
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
 
 from seatrial import data as data_room
 from seatrial import intake, registry
-from seatrial import results as r
-from seatrial.calibration.types import SAMPLED, RangesRequest
 from seatrial.errors import UserError
 from seatrial.export.parity_records import FAIL
 from seatrial.options import QatOptions
 from seatrial.progress import Progress
-from seatrial.qat import records as qr
 from seatrial.qat import view
 from seatrial.quantize import recipe
 from seatrial.quantize.advice import advise
 from seatrial.quantize.schemes import scheme
-from seatrial.quantize.types import InsertRequest
-from seatrial.recovery import plan
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
-from seatrial.trial import document, evidence, given, quantise, shapes
-from seatrial.trial.candidates import Candidate, Tables
+from seatrial.trial import document, evidence, qat_export, qat_training, quantise, shapes
+from seatrial.trial.candidates import Candidate
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
 from seatrial.trial.files import delivered
 from seatrial.trial.from_torch import model_path
 from seatrial.trial.machine import environment_row
-from seatrial.trial.making import Made, insert
+from seatrial.trial.qat_work import CHECKPOINTS, Work, located, settings
 from seatrial.trial.targets import probe, survey
 
 STAGES = 6
-#: Training may take as long as it takes: its checkpoints outlive it.
-TRAIN_S = 30 * 86400.0
-#: Where checkpoints lie in the output folder.
-CHECKPOINTS = "checkpoints"
-#: Samples on which an exported model is held against what was trained.
-VERIFIED = 64
-
-
-@dataclasses.dataclass
-class Work:
-    """What the stages hand on."""
-
-    trial: Trial
-    found: Evidence
-    options: QatOptions
-    out: Path
-    dialects: list[r.QdqDialect] = dataclasses.field(default_factory=list)
-    others: list[r.QdqDialect] = dataclasses.field(default_factory=list)
-    method: str = ""
-    result: qr.TrainResult | None = None
-    trained: r.Ref | None = None
-    table: r.Ref | None = None
-    calibrated: int = 0
-    exports: list[view.Exported] = dataclasses.field(default_factory=list)
-    files: list[rows.Row] = dataclasses.field(default_factory=list)
 
 
 def qat(options: QatOptions, progress: Progress) -> Report:
@@ -98,37 +67,6 @@ def qat(options: QatOptions, progress: Progress) -> Report:
     return report
 
 
-def settings(options: QatOptions, seed: int) -> qr.Settings:
-    """The settings as typed; what was not said keeps its default."""
-    said: dict[str, Any] = {
-        "epochs": options.epochs,
-        "lr": options.lr,
-        "schedule": options.schedule or None,
-        "layers": options.layers or None,
-        "share": options.share,
-        "batch": options.batch,
-        "threads": options.threads,
-    }
-    known = {name: value for name, value in said.items() if value is not None}
-    return qr.Settings(seed=seed, learn_ranges=not options.fixed_ranges, **known)
-
-
-def located(text: str, flag: str) -> str:
-    """``MODULE:NAME`` as a child can import it: a file by its absolute path.
-
-    Raises:
-        UserError: it has another form, or there is no such file.
-    """
-    module, colon, name = text.rpartition(":")
-    if not colon or not module or not name.replace(".", "_").isidentifier():
-        raise UserError(flag, f"{text!r} is not MODULE:CALLABLE or FILE.py:CALLABLE")
-    if not module.endswith(".py"):
-        return text
-    if not Path(module).is_file():
-        raise UserError(flag, "there is no such file", place=module)
-    return f"{Path(module).absolute()}:{name}"
-
-
 def _stages(work: Work) -> None:
     trial, found, options = work.trial, work.found, work.options
     with trial.stage("backends", 1, STAGES):
@@ -143,10 +81,10 @@ def _stages(work: Work) -> None:
     with trial.stage("INT8 without training", 4, STAGES):
         _without_training(work)
     with trial.stage("training", 5, STAGES):
-        _train(work)
+        qat_training.train(work)
     with trial.stage("export", 6, STAGES):
         if work.result is not None:
-            _export(work)
+            qat_export.export(work)
 
 
 def _choose_dialects(work: Work) -> None:
@@ -231,151 +169,6 @@ def _plain(candidate: Candidate) -> bool:
     """Whether nothing but the choice of ranges makes a candidate: training starts from ranges."""
     one = candidate.recipe
     return one is not None and not (one.form or one.kept or one.corrected)
-
-
-def _train(work: Work) -> None:
-    trial, found, options = work.trial, work.found, work.options
-    assert found.split is not None
-    table = Tables(trial).get(found.split.whole, work.method)
-    if isinstance(table, Made):
-        found.faults += [table.fault] if table.fault else []
-        return
-    request = qr.TrainRequest(
-        model=trial.model.ref,
-        ranges=table,
-        samples=found.split.whole,
-        train=located(options.train, "--train"),
-        validation=located(options.validation, "--validation") if options.validation else "",
-        loss=located(options.loss, "--loss"),
-        folder=str((work.out / CHECKPOINTS).absolute()),
-        method=_choice(work),
-        dialect=work.dialects[0],
-        settings=settings(options, trial.seed),
-    )
-    outcome = trial.runner.task(
-        "seatrial.qat.child:train",
-        request,
-        refs=[request.model, table, request.samples],
-        limits=trial.limits(timeout_s=TRAIN_S),
-        user=True,
-    )
-    work.result = outcome.result
-    if work.result is None:
-        found.faults += [outcome.fault] if outcome.fault else []
-        return
-    work.trained = trial.runner.adopt(outcome, work.result.artifact)
-    work.table = dataclasses.replace(work.trained, entry="ranges.json")
-    if work.result.calibrate:
-        _calibrate_rest(work)
-
-
-def _choice(work: Work) -> str:
-    """How ranges are read from a table: weighted ones are those of least weighted error."""
-    return "mse" if work.method == plan.WEIGHTED else work.method
-
-
-def _calibrate_rest(work: Work) -> None:
-    """Ranges by calibration for the tensors that training left alone."""
-    trial, found = work.trial, work.found
-    if work.trained is None or work.table is None or found.split is None:
-        return
-    request = RangesRequest(
-        model=work.trained, samples=found.split.whole, statistics=SAMPLED, seed=trial.seed
-    )
-    outcome = trial.runner.task(
-        "seatrial.calibration.child:ranges",
-        request,
-        refs=[request.model, request.samples],
-        limits=trial.limits(timeout_s=1800),
-    )
-    if outcome.result is None:
-        found.faults += [outcome.fault] if outcome.fault else []
-        return
-    observed = trial.runner.adopt(outcome, outcome.result.artifact)
-    merged = trial.runner.task(
-        "seatrial.qat.child:merge",
-        qr.MergeRequest(
-            learnt=work.table,
-            observed=observed,
-            method=_choice(work),
-            symmetric=work.dialects[0].symmetric,
-        ),
-        refs=[work.table, observed],
-        limits=trial.limits(),
-    )
-    if merged.result is None:
-        found.faults += [merged.fault] if merged.fault else []
-        return
-    work.table = trial.runner.adopt(merged, merged.result.artifact)
-    work.calibrated = merged.result.calibrated
-
-
-def _export(work: Work) -> None:
-    """One Q/DQ model per dialect, proven to be what was trained."""
-    trial, found = work.trial, work.found
-    if work.trained is None or work.table is None or found.split is None:
-        return
-    for k, dialect in enumerate(work.dialects):
-        trial.progress("export", scheme(dialect))
-        request = InsertRequest(
-            model=work.trained, ranges=work.table, dialect=dialect, method="minmax"
-        )
-        made = insert(trial, request, timeout_s=1800)
-        if made.ref is None:
-            found.faults += [made.fault] if made.fault else []
-            continue
-        made.method = f"learnt, starting from {work.method}"
-        verified = _verified(work, made.ref, dialect)
-        target = work.out / ("qat.onnx" if not k else f"qat-{scheme(dialect)}.onnx")
-        for path in delivered(trial.workspace.path(made.ref), target):
-            work.files.append(evidence.file_row("int8-model", path))
-        work.exports.append(
-            view.Exported(dialect=scheme(dialect), path=str(target), verified=verified)
-        )
-        if not k:
-            _enter(work, made)
-
-
-def _verified(work: Work, exported: r.Ref, dialect: r.QdqDialect) -> qr.Verified | None:
-    trial, found = work.trial, work.found
-    assert work.trained is not None and work.table is not None and found.split is not None
-    count = Samples(trial.workspace.path(found.split.whole)).count
-    request = qr.VerifyRequest(
-        trained=work.trained,
-        ranges=work.table,
-        exported=exported,
-        samples=found.split.whole,
-        indices=tuple(range(min(VERIFIED, count))),
-        dialect=dialect,
-    )
-    outcome = trial.runner.task(
-        "seatrial.qat.child:verify",
-        request,
-        refs=[work.trained, work.table, exported, request.samples],
-        limits=trial.limits(),
-    )
-    if outcome.result is None and outcome.fault is not None:
-        found.faults.append(outcome.fault)
-    result: qr.Verified | None = outcome.result
-    return result
-
-
-def _enter(work: Work, made: Made) -> None:
-    """Put the trained model into the table of candidates, scored like the others."""
-    trial, found, result = work.trial, work.found, work.result
-    assert found.split is not None and result is not None
-    portable = next(iter(found.portables.values()))
-    for other in portable.candidates:
-        if other.chosen:
-            other.chosen = False
-            other.reason = other.reason.replace("chosen: ", "best without training: ", 1)
-    name = f"qat:{work.method}-{scheme(work.dialects[0])}"
-    entered = Candidate(name, "qat", name.removeprefix("qat:"), lambda *_: made, made=made)
-    given.score(trial, entered, found.split)
-    entered.chosen = True
-    entered.reason = view.sentence(result)
-    portable.candidates.insert(0, entered)
-    portable.chosen = made
 
 
 def _report(work: Work) -> Report:

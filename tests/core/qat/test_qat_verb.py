@@ -16,8 +16,7 @@ from seatrial.quantize import child as quantize
 from seatrial.quantize import form_child
 from seatrial.quantize.types import FormRequest, InsertRequest
 from seatrial.results import QdqDialect
-from seatrial.trial import given
-from seatrial.trial import qat as verb
+from seatrial.trial import given, qat_work
 
 SCHEMA = Path(__file__).parents[3] / "core/seatrial/report/schema/report-1.json"
 TARGETS = ("onnxruntime:cpu",)
@@ -123,11 +122,10 @@ def test_a_file_without_pairs_is_refused(shelf, tmp_path):
         )
 
 
-def test_a_target_that_is_only_named_tells_its_form():
-    """Training for a machine that is elsewhere."""
-    assert verb.located("torch.nn:L1Loss", "--loss") == "torch.nn:L1Loss"
+def test_a_callable_is_named_with_its_module():
+    assert qat_work.located("torch.nn:L1Loss", "--loss") == "torch.nn:L1Loss"
     with pytest.raises(UserError):
-        verb.located("torch.nn", "--loss")
+        qat_work.located("torch.nn", "--loss")
 
 
 FORMS = {
@@ -167,5 +165,5 @@ def test_a_form_fits_or_not(form, wanted, rank):
 
 
 def test_settings_as_typed_keep_the_defaults_of_the_others():
-    made = verb.settings(QatOptions(model="m", train="t:t", loss="l:l", lr=0.5), 3)
+    made = qat_work.settings(QatOptions(model="m", train="t:t", loss="l:l", lr=0.5), 3)
     assert made == qr.Settings(lr=0.5, seed=3)
