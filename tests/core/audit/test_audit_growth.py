@@ -19,7 +19,6 @@ from seatrial.calibration.choose import chosen
 from seatrial.calibration.table import load
 from seatrial.calibration.types import RangesRequest
 from seatrial.errors import UserError
-from seatrial.samples import StoreWriter
 from seatrial.testing.local import LocalJob
 
 node = helper.make_node
@@ -123,20 +122,16 @@ def net() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opset, ir_version=8)
 
 
-def stored(folder: Path, x: Any) -> tuple[LocalJob, Any, Any]:
+def stored(folder: Path, store: Any, x: Any) -> tuple[LocalJob, Any, Any]:
     onnx.save_model(net(), folder / "m.onnx")
-    root = folder / "store"
-    root.mkdir()
-    writer = StoreWriter(root, len(x))
-    for value in x:
-        writer.add({"x": value.astype(np.float32)})
-    writer.close([{"id": str(i), "sha256": ""} for i in range(len(x))])
     job = LocalJob(folder / "job")
-    return job, job.add(folder / "m.onnx"), job.add(root)
+    return job, job.add(folder / "m.onnx"), job.add(store({"x": x.astype(np.float32)}))
 
 
-def test_parts_added_up_are_one_pass_over_all(tmp_path: Path) -> None:
-    job, model, samples = stored(tmp_path, np.random.default_rng(0).normal(size=(24, 3, 8, 8)))
+def test_parts_added_up_are_one_pass_over_all(tmp_path: Path, store: Any) -> None:
+    job, model, samples = stored(
+        tmp_path, store, np.random.default_rng(0).normal(size=(24, 3, 8, 8))
+    )
 
     def table(indices: tuple[int, ...]) -> Any:
         request = RangesRequest(model=model, samples=samples, indices=indices, statistics="sampled")
@@ -154,7 +149,7 @@ def test_parts_added_up_are_one_pass_over_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("few", "verdict"), [(False, growth.SAME), (True, growth.FALLING)])
 def test_real_models_on_sets_that_are_large_enough_or_not(
-    few: bool, verdict: str, tmp_path: Path
+    few: bool, verdict: str, tmp_path: Path, store: Any
 ) -> None:
     """Of the one set every sample is alike; of the other the range is in one quarter alone."""
     rng = np.random.default_rng(0)
@@ -163,7 +158,7 @@ def test_real_models_on_sets_that_are_large_enough_or_not(
     if few:
         x[:60] *= 0.05  # everything that sets ranges is dim, but for two samples
         x[[3, 6]] *= 20
-    job, model, samples = stored(tmp_path, x)
+    job, model, samples = stored(tmp_path, store, x)
     request = GrowthRequest(model=model, samples=samples, held_out=held_out, method="minmax")
     found = measure(request, job)
     assert found.verdict == verdict, found.text
@@ -174,9 +169,11 @@ def test_real_models_on_sets_that_are_large_enough_or_not(
     assert found.curve[0].loss >= found.curve[1].loss * 0.9
 
 
-def test_little_time_means_fewer_samples_or_models_and_too_few_are_refused(tmp_path: Path) -> None:
+def test_little_time_means_fewer_samples_or_models_and_too_few_are_refused(
+    tmp_path: Path, store: Any
+) -> None:
     x = np.random.default_rng(0).normal(size=(80, 3, 8, 8))
-    job, model, samples = stored(tmp_path, x)
+    job, model, samples = stored(tmp_path, store, x)
     held_out = tuple(range(60, 80))
     request = GrowthRequest(model=model, samples=samples, held_out=held_out, seconds=1e-6)
     found = measure(request, job)

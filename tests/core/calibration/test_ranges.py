@@ -22,7 +22,7 @@ from seatrial.quantize.prepare import prepare
 from seatrial.quantize.signs import non_negative
 from seatrial.reference import open_model, with_outputs
 from seatrial.results import Ref
-from seatrial.samples import Samples, StoreWriter
+from seatrial.samples import Samples
 from seatrial.testing.local import LocalJob
 
 node = helper.make_node
@@ -31,15 +31,6 @@ REAL = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-
-
-def write_store(root: Path, arrays: dict[str, Any]) -> Path:
-    count = len(next(iter(arrays.values())))
-    writer = StoreWriter(root, count)
-    for i in range(count):
-        writer.add({n: v[i] for n, v in arrays.items()})
-    writer.close([{"id": f"sample{i}", "sha256": ""} for i in range(count)])
-    return root
 
 
 def added(proto: onnx.ModelProto, job: LocalJob, name: str = "m.onnx") -> Ref:
@@ -93,14 +84,16 @@ def nets(draw: st.DrawFn) -> tuple[list[Any], dict[str, Any], int]:
 
 @REAL
 @given(net=nets())
-def test_ranges_are_the_exact_extremes(net: Any, model: Any, tmp_path_factory: Any) -> None:
+def test_ranges_are_the_exact_extremes(
+    net: Any, model: Any, store: Any, tmp_path_factory: Any
+) -> None:
     nodes, constants, threads = net
     job = LocalJob(tmp_path_factory.mktemp("job"))
     proto = model(nodes, {"x": ["N", 3, 9, 9]}, ["y"], constants)
     x = np.random.default_rng(3).normal(size=(5, 3, 9, 9)).astype(np.float32)
     ref = added(proto, job)
-    store = job.add(write_store(tmp_path_factory.mktemp("store"), {"x": x}))
-    result = ranges(RangesRequest(model=ref, samples=store, threads=threads), job)
+    samples = job.add(store({"x": x}))
+    result = ranges(RangesRequest(model=ref, samples=samples, threads=threads), job)
     table = tables.load(job.out / result.artifact.entry)
     graph = prepare(job.path(ref)).graph
     assert set(table.tensors) == set(make_plan(graph).observe)
@@ -228,7 +221,7 @@ def anonymous_kb() -> int:
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
-def test_memory_does_not_grow_with_the_samples(model: Any, job: LocalJob, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_samples(model: Any, job: LocalJob, store: Any) -> None:
     rng = np.random.default_rng(0)
     constants = {f"w{k}": rng.normal(size=(16, c, 3, 3)).astype(np.float32)
                  for k, c in enumerate([3, 16, 16])}  # fmt: skip
@@ -239,13 +232,13 @@ def test_memory_does_not_grow_with_the_samples(model: Any, job: LocalJob, tmp_pa
         nodes.append(node("Relu", [f"c{k}"], [f"r{k}"]))
     proto = model(nodes, {"x": ["N", 3, 96, 96]}, ["r2"], constants)
     x = rng.normal(size=(256, 3, 96, 96)).astype(np.float32)
-    store = job.add(write_store(tmp_path, {"x": x}))
+    samples = job.add(store({"x": x}))
     del x
     ref = added(proto, job)
 
     def grow(n: int) -> int:
         before = anonymous_kb()
-        request = RangesRequest(model=ref, samples=store, indices=tuple(range(n)), threads=1)
+        request = RangesRequest(model=ref, samples=samples, indices=tuple(range(n)), threads=1)
         assert ranges(request, job).count == n
         return anonymous_kb() - before
 

@@ -13,7 +13,7 @@ from seatrial.ladder import breaks as b
 from seatrial.ladder import breaks_child, isolate_child
 from seatrial.ladder.narrow import narrow_weights
 from seatrial.quantize.graph import Graph
-from seatrial.samples import Samples, StoreWriter
+from seatrial.samples import Samples
 from seatrial.testing.local import LocalJob
 
 CHANNELS, SIZE = 4, 6
@@ -85,15 +85,9 @@ def job(tmp_path):
 
 
 @pytest.fixture
-def images(tmp_path, job):
-    folder = tmp_path / "images"
-    folder.mkdir()
+def images(store, job):
     rng = np.random.default_rng(0)
-    writer = StoreWriter(folder, 3)
-    for _ in range(3):
-        writer.add({"image": rng.normal(size=(3, SIZE, SIZE)).astype(np.float32)})
-    writer.close([{"id": str(i), "sha256": ""} for i in range(3)])
-    return job.add(folder)
+    return job.add(store({"image": rng.normal(size=(3, 3, SIZE, SIZE)).astype(np.float32)}))
 
 
 def session(model):
@@ -169,29 +163,24 @@ def _bent(model, node, factor):
     return model
 
 
-def _on_device(tmp_path, job, side, name, change):
+def _on_device(store, job, side, name, change):
     """What a device gives for the layers side by side, as a store."""
-    folder = tmp_path / f"got-{name}"
-    folder.mkdir()
     model = change(opened(job, getattr(side, name)))
     inputs = opened(job, side.inputs)
-    writer = StoreWriter(folder, inputs.count)
-    for i in range(inputs.count):
-        writer.add({k: v[0] for k, v in run(model, inputs.feeds([i])).items()})
-    writer.close([{"id": str(i), "sha256": ""} for i in range(inputs.count)])
-    return job.add(folder)
+    given = [run(model, inputs.feeds([i])) for i in range(inputs.count)]
+    return job.add(store({k: np.concatenate([g[k] for g in given]) for k in given[0]}))
 
 
 @pytest.mark.parametrize(
     ("wide", "narrow", "saturates"), [(1.2, 1.2, False), (1.2, 1.0, True), (1.0, 1.0, False)]
 )
 def test_a_layer_is_blamed_alone_and_saturation_needs_seven_bits_to_mend_it(
-    tmp_path, job, images, wide, narrow, saturates
+    tmp_path, store, job, images, wide, narrow, saturates
 ):
     side = isolated(tmp_path, job, images)
     got = {
-        "wide": _on_device(tmp_path, job, side, "wide", lambda m: _bent(m, "depth", wide)),
-        "narrow": _on_device(tmp_path, job, side, "narrow", lambda m: _bent(m, "depth", narrow)),
+        "wide": _on_device(store, job, side, "wide", lambda m: _bent(m, "depth", wide)),
+        "narrow": _on_device(store, job, side, "narrow", lambda m: _bent(m, "depth", narrow)),
     }
     folders = {n: job.out / f"expected-{n}" for n in got}
     request = b.CompareLayersRequest(
@@ -257,19 +246,17 @@ def test_the_first_that_moved_and_the_steepest_fall():
 
 
 @pytest.mark.parametrize("axes", [(0, 2, 3, 1), (0, 3, 1, 2), None])
-def test_a_layout_taken_for_another_is_told_from_anything_else(tmp_path, job, images, axes):
+def test_a_layout_taken_for_another_is_told_from_anything_else(tmp_path, store, job, images, axes):
     model = quantised(tmp_path / "m")
     ref = job.add(tmp_path / "m", "model.onnx")
-    folder = tmp_path / "got"
-    folder.mkdir()
     source = Samples(job.path(images))
-    writer = StoreWriter(folder, 3)
+    got = []
     for i in range(3):
         x = source.feeds([i])["image"]
         fed = np.roll(x, 1, 2) if axes is None else x.transpose(axes).reshape(x.shape)
-        writer.add({"scores": run(model, {"image": np.ascontiguousarray(fed)})["scores"][0]})
-    writer.close([{"id": str(i), "sha256": ""} for i in range(3)])
-    request = b.MisreadRequest(model=ref, samples=images, got=job.add(folder), optimize="none")
+        got.append(run(model, {"image": np.ascontiguousarray(fed)})["scores"][0])
+    answers = job.add(store({"scores": got}))
+    request = b.MisreadRequest(model=ref, samples=images, got=answers, optimize="none")
     found = breaks_child.misread(request, job)
     if axes is None:
         assert found == b.Misread()

@@ -16,33 +16,15 @@ from seatrial.layout.child import compare
 from seatrial.layout.compare import TOLERANCE, distance, original_layout, output_mixup
 from seatrial.layout.types import CompareRequest
 from seatrial.reference import open_model
-from seatrial.samples import StoreWriter
 from seatrial.testing.local import LocalJob
 
 RNG = np.random.default_rng(0)
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> LocalJob:
-    return LocalJob(tmp_path / "job")
-
-
-@pytest.fixture
-def stored(tmp_path: Path, job: LocalJob) -> Callable[..., Any]:
-    made = []
-
-    def write(**arrays: Any) -> Any:
-        root = tmp_path / f"s{len(made)}"
-        root.mkdir()
-        made.append(root)
-        count = len(next(iter(arrays.values())))
-        writer = StoreWriter(root, count)
-        for i in range(count):
-            writer.add({n: v[i] for n, v in arrays.items()})
-        writer.close([{"id": f"s{i}", "sha256": ""} for i in range(count)])
-        return job.add(root)
-
-    return write
+def stored(store: Any, job: LocalJob) -> Callable[..., Any]:
+    """A sample store in the job."""
+    return lambda **arrays: job.add(store(arrays))
 
 
 def test_rounding_passes_and_more_does_not(job: LocalJob, stored: Any) -> None:
@@ -52,12 +34,12 @@ def test_rounding_passes_and_more_does_not(job: LocalJob, stored: Any) -> None:
     found = compare(CompareRequest(expected=stored(y=y), got=stored(y=near)), job)
     assert found.equal
     assert found.n == 4
-    assert found.outputs[0].worst == "s2"
+    assert found.outputs[0].worst == "sample2"
     far = y.copy()
     far[3, 1, 1] += 3 * TOLERANCE * np.abs(y[3]).max()
     found = compare(CompareRequest(expected=stored(y=y), got=stored(y=far)), job)
     assert not found.equal
-    assert found.outputs[0].worst == "s3"
+    assert found.outputs[0].worst == "sample3"
     assert found.outputs[0].max_rel == pytest.approx(3 * TOLERANCE, rel=1e-3)
     assert found.outputs[0].diagnosis == ""
 

@@ -16,7 +16,7 @@ from seatrial.layout.compare import TOLERANCE, distance
 from seatrial.layout.frames import WHOLE, FramesRequest, coefficients, make, to_feed, to_frame
 from seatrial.reference import open_model
 from seatrial.results import Ref
-from seatrial.samples import Samples, StoreWriter
+from seatrial.samples import Samples
 from seatrial.testing.local import LocalJob
 
 SIDE = 9
@@ -30,7 +30,7 @@ def job(tmp_path: Path) -> LocalJob:
 
 
 @pytest.fixture
-def request_for(tmp_path: Path, job: LocalJob) -> Callable[..., FramesRequest]:
+def request_for(tmp_path: Path, store: Any, job: LocalJob) -> Callable[..., FramesRequest]:
     """A convolution over pictures in a layout, samples of it, and the request."""
 
     def build(layout: str, *, rounded: bool = True, external: bool = False) -> FramesRequest:
@@ -58,18 +58,12 @@ def request_for(tmp_path: Path, job: LocalJob) -> Callable[..., FramesRequest]:
         frames += 0 if rounded else 0.4
         value = (frames / 255 - MEAN) / STD
         value = value.transpose(0, 3, 1, 2) if layout == "NCHW" else value
-        store = tmp_path / "samples"
-        store.mkdir()
-        writer = StoreWriter(store, len(value))
-        for one in value.astype(np.float32):
-            writer.add({"x": one})
-        writer.close([{"id": str(i), "sha256": ""} for i in range(len(value))])
         return FramesRequest(
             model=job.add(path),
             input="x",
             layout=layout,
             shape=tuple(shape),
-            samples=job.add(store),
+            samples=job.add(store({"x": value.astype(np.float32)})),
             count=7,
             scale=1 / 255,
             mean=MEAN,

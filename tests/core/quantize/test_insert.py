@@ -126,14 +126,13 @@ def layer_model(build: Any, spec: dict[str, Any], weight: Any, bias: Any) -> onn
 @NO_FIXTURE_RESET
 @given(spec=layers(), dialect=st.sampled_from(DIALECTS))
 def test_one_layer_equals_its_simulation(
-    spec: dict[str, Any], dialect: QdqDialect, model: Any, tmp_path_factory: Any
+    spec: dict[str, Any], dialect: QdqDialect, model: Any, store: Any, tmp_path_factory: Any
 ) -> None:
     job = LocalJob(tmp_path_factory.mktemp("job"))
     rng = np.random.default_rng(5)
     x = rng.normal(size=(3, *spec["x"])).astype(np.float32)
     proto = layer_model(model, spec, spec["weight"], spec["bias"])
-    folder = tmp_path_factory.mktemp("store")
-    ref, table, found = calibrated(proto, {"x": x}, job, lambda a: write_store(folder, a))
+    ref, table, found = calibrated(proto, {"x": x}, job, store)
     result = quantised(ref, table, job, dialect)
     assert "op" in result.int8_nodes
     lo, hi = found.range("x")
@@ -169,17 +168,6 @@ def test_one_layer_equals_its_simulation(
             np.clip(expected, np.arctanh(-0.999), np.arctanh(0.999)),
             max(float(out.scale), 0.05),
         )
-
-
-def write_store(root: Path, arrays: dict[str, Any]) -> Path:
-    from seatrial.samples import StoreWriter
-
-    count = len(next(iter(arrays.values())))
-    writer = StoreWriter(root, count)
-    for i in range(count):
-        writer.add({n: v[i] for n, v in arrays.items()})
-    writer.close([{"id": f"sample{i}", "sha256": ""} for i in range(count)])
-    return root
 
 
 def residual(build: Any, rng: Any, *, clip: bool = False) -> onnx.ModelProto:

@@ -19,7 +19,6 @@ from seatrial.recovery.child import correct, make
 from seatrial.recovery.types import CorrectRequest, MakeRequest
 from seatrial.reference import open_model
 from seatrial.results import QdqDialect, Ref
-from seatrial.samples import StoreWriter
 from seatrial.testing.local import LocalJob
 
 node = helper.make_node
@@ -69,19 +68,13 @@ def pairs(model: Ref, table: Ref, dialect: QdqDialect) -> InsertRequest:
     return InsertRequest(model=model, ranges=table, dialect=dialect, method="percentile-99.9")
 
 
-def prepared(folder: Path, proto: onnx.ModelProto, dialect: QdqDialect) -> Any:
+def prepared(folder: Path, store: Any, proto: onnx.ModelProto, dialect: QdqDialect) -> Any:
     """A job, float model, samples, and a Q/DQ model whose ranges clip."""
     job = LocalJob(folder / "job")
     onnx.save_model(proto, folder / "m.onnx")
     shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim][1:]
     x = np.random.default_rng(1).normal(size=(24, *shape)).astype(np.float32) + 0.5
-    root = folder / "store"
-    root.mkdir()
-    writer = StoreWriter(root, len(x))
-    for value in x:
-        writer.add({"x": value})
-    writer.close([{"id": str(i), "sha256": ""} for i in range(len(x))])
-    model, samples = job.add(folder / "m.onnx"), job.add(root)
+    model, samples = job.add(folder / "m.onnx"), job.add(store({"x": x}))
     request = RangesRequest(model=model, samples=samples, statistics="sampled")
     table = job.adopt(ranges(request, job).artifact)
     made = insert(pairs(model, table, dialect), job)
@@ -110,12 +103,18 @@ def channel_error(a: Any, b: Any, axis: int) -> Any:
     seed=st.integers(0, 50),
 )
 def test_the_means_of_the_outputs_become_those_of_the_float_model(
-    relu: str, biased: bool, kind: str, per_channel: bool, seed: int, tmp_path_factory: Any
+    relu: str,
+    biased: bool,
+    kind: str,
+    per_channel: bool,
+    seed: int,
+    store: Any,
+    tmp_path_factory: Any,
 ) -> None:
     folder = tmp_path_factory.mktemp("bias")
     dialect = QdqDialect(bias=kind, per_channel=per_channel, reduce_range=True)
     proto = net(relu=relu, biased=biased, seed=seed)
-    job, model, samples, made, x = prepared(folder, proto, dialect)
+    job, model, samples, made, x = prepared(folder, store, proto, dialect)
     result = correct(CorrectRequest(model=model, candidate=made, samples=samples), job)
     assert result.layers == 2
     assert result.skipped == 0
@@ -127,10 +126,12 @@ def test_the_means_of_the_outputs_become_those_of_the_float_model(
     assert after.max() <= before.max() + 1e-5
 
 
-def test_a_matrix_product_is_corrected_in_the_addition_behind_it(tmp_path: Path) -> None:
+def test_a_matrix_product_is_corrected_in_the_addition_behind_it(
+    tmp_path: Path, store: Any
+) -> None:
     proto = net(relu="Relu", biased=True, transformer=True)
     dialect = QdqDialect(reduce_range=True)
-    job, model, samples, made, x = prepared(tmp_path, proto, dialect)
+    job, model, samples, made, x = prepared(tmp_path, store, proto, dialect)
     result = correct(CorrectRequest(model=model, candidate=made, samples=samples), job)
     assert result.layers == 2
     expected = outputs(tmp_path / "m.onnx", x, "all")
@@ -138,9 +139,9 @@ def test_a_matrix_product_is_corrected_in_the_addition_behind_it(tmp_path: Path)
     assert after.max() < 0.01 * expected.std()
 
 
-def test_only_biases_change_and_integer_kernels_stay(tmp_path: Path) -> None:
+def test_only_biases_change_and_integer_kernels_stay(tmp_path: Path, store: Any) -> None:
     proto = net(relu="Relu", biased=False)
-    job, model, samples, made, _ = prepared(tmp_path, proto, QdqDialect())
+    job, model, samples, made, _ = prepared(tmp_path, store, proto, QdqDialect())
     result = correct(CorrectRequest(model=model, candidate=made, samples=samples), job)
     before, after = (onnx.load(p) for p in (tmp_path / "qdq.onnx", job.out / result.artifact.entry))
     onnx.checker.check_model(after)
@@ -152,8 +153,10 @@ def test_only_biases_change_and_integer_kernels_stay(tmp_path: Path) -> None:
     assert all("bias" in name for name in set(new) - set(old))
 
 
-def test_pairs_and_biases_in_one_child_are_those_of_two(tmp_path: Path) -> None:
-    job, model, samples, made, _ = prepared(tmp_path, net(relu="Relu", biased=False), QdqDialect())
+def test_pairs_and_biases_in_one_child_are_those_of_two(tmp_path: Path, store: Any) -> None:
+    job, model, samples, made, _ = prepared(
+        tmp_path, store, net(relu="Relu", biased=False), QdqDialect()
+    )
     two = correct(CorrectRequest(model=model, candidate=made, samples=samples), job)
     expected = (job.out / two.artifact.entry).read_bytes()
     request = RangesRequest(model=model, samples=samples, statistics="sampled")
@@ -166,8 +169,10 @@ def test_pairs_and_biases_in_one_child_are_those_of_two(tmp_path: Path) -> None:
     assert one.inserted.int8_nodes and one.inserted.artifact is None
 
 
-def test_nothing_to_quantise_is_nothing_to_correct(tmp_path: Path) -> None:
-    job, model, samples, _, _ = prepared(tmp_path, net(relu="Relu", biased=True), QdqDialect())
+def test_nothing_to_quantise_is_nothing_to_correct(tmp_path: Path, store: Any) -> None:
+    job, model, samples, _, _ = prepared(
+        tmp_path, store, net(relu="Relu", biased=True), QdqDialect()
+    )
     request = RangesRequest(model=model, samples=samples, statistics="sampled")
     table = job.adopt(ranges(request, job).artifact)
     asked = dataclasses.replace(
@@ -177,9 +182,9 @@ def test_nothing_to_quantise_is_nothing_to_correct(tmp_path: Path) -> None:
     assert found.corrected is None and found.inserted.notes
 
 
-def test_a_deadline_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
+def test_a_deadline_leaves_the_rest_as_it_was(tmp_path: Path, store: Any) -> None:
     proto = net(relu="Relu", biased=True)
-    job, model, samples, made, _ = prepared(tmp_path, proto, QdqDialect())
+    job, model, samples, made, _ = prepared(tmp_path, store, proto, QdqDialect())
     request = CorrectRequest(model=model, candidate=made, samples=samples, seconds=1e-9)
     result = correct(request, job)
     assert (result.layers, result.skipped) == (0, 2)
@@ -188,10 +193,10 @@ def test_a_deadline_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
 
 
 def test_memory_is_bounded_by_taking_fewer_samples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seatrial.recovery.staged.KEEP_BYTES", 1)
     proto = net(relu="Relu", biased=True)
-    job, model, samples, made, _ = prepared(tmp_path, proto, QdqDialect())
+    job, model, samples, made, _ = prepared(tmp_path, store, proto, QdqDialect())
     result = correct(CorrectRequest(model=model, candidate=made, samples=samples), job)
     assert (result.layers, result.samples) == (2, 8)

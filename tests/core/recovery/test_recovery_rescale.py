@@ -21,7 +21,6 @@ from seatrial.recovery.sites import Sites
 from seatrial.recovery.types import EQUALISED, SMOOTHED, RescaleRequest
 from seatrial.reference import open_model
 from seatrial.results import QdqDialect
-from seatrial.samples import StoreWriter
 from seatrial.testing.local import LocalJob
 
 node = helper.make_node
@@ -143,30 +142,26 @@ def block(*, outlier: float, gemm: bool = False, decomposed: bool = False) -> on
 class Bench:
     """A model and samples of it in a job."""
 
-    def __init__(self, folder: Path, proto: onnx.ModelProto, count: int = 32) -> None:
+    def __init__(self, folder: Path, store: Any, proto: onnx.ModelProto, count: int = 32) -> None:
         self.job = LocalJob(folder / "job")
         onnx.save_model(proto, folder / "m.onnx")
         shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim][1:]
         self.x = np.random.default_rng(1).normal(size=(count, *shape)).astype(np.float32)
-        (folder / "store").mkdir()
-        writer = StoreWriter(folder / "store", count)
-        for value in self.x:
-            writer.add({"x": value})
-        writer.close([{"id": str(i), "sha256": ""} for i in range(count)])
-        self.model, self.store = self.job.add(folder / "m.onnx"), self.job.add(folder / "store")
+        self.model = self.job.add(folder / "m.onnx")
+        self.samples = self.job.add(store({"x": self.x}))
 
     def rescaled(self, kind: str) -> Any:
-        return rescale(RescaleRequest(model=self.model, kind=kind, samples=self.store), self.job)
+        return rescale(RescaleRequest(model=self.model, kind=kind, samples=self.samples), self.job)
 
     def kl(self, model: Any) -> float:
         """Of the plain INT8 form of a model to the original."""
-        request = RangesRequest(model=model, samples=self.store)
+        request = RangesRequest(model=model, samples=self.samples)
         table = self.job.adopt(ranges(request, self.job).artifact)
         made = insert(InsertRequest(model=model, ranges=table, dialect=QdqDialect()), self.job)
         asked = ScoreRequest(
             model=self.model,
             candidate=self.job.adopt(made.artifact),
-            samples=self.store,
+            samples=self.samples,
             indices=tuple(range(len(self.x))),
         )
         found = score(asked, self.job).kl
@@ -195,10 +190,16 @@ def same(bench: Bench, made: Any) -> float:
     spread=st.sampled_from([1.0, 30.0, 1000.0]),
 )
 def test_equalisation_keeps_the_function(
-    between: str, group: int, biased: bool, norm: bool, spread: float, tmp_path_factory: Any
+    between: str,
+    group: int,
+    biased: bool,
+    norm: bool,
+    spread: float,
+    store: Any,
+    tmp_path_factory: Any,
 ) -> None:
     proto = convolutions(between, group=group, biased=biased, norm=norm, spread=spread)
-    bench = Bench(tmp_path_factory.mktemp("cle"), proto, count=8)
+    bench = Bench(tmp_path_factory.mktemp("cle"), store, proto, count=8)
     made = bench.rescaled(EQUALISED)
     assert made.artifact is not None
     assert made.sites == 2
@@ -208,8 +209,10 @@ def test_equalisation_keeps_the_function(
 
 @pytest.mark.parametrize("gemm", [False, True])
 @pytest.mark.parametrize("decomposed", [False, True])
-def test_smoothing_recovers_outlier_channels(tmp_path: Path, gemm: bool, decomposed: bool) -> None:
-    bench = Bench(tmp_path, block(outlier=200.0, gemm=gemm, decomposed=decomposed))
+def test_smoothing_recovers_outlier_channels(
+    tmp_path: Path, store: Any, gemm: bool, decomposed: bool
+) -> None:
+    bench = Bench(tmp_path, store, block(outlier=200.0, gemm=gemm, decomposed=decomposed))
     made = bench.rescaled(SMOOTHED)
     assert made.artifact is not None, made.note
     assert made.sites == 1
@@ -221,11 +224,13 @@ def test_smoothing_recovers_outlier_channels(tmp_path: Path, gemm: bool, decompo
 
 @pytest.mark.parametrize("group", [1, CHANNELS])
 @pytest.mark.parametrize("norm", [False, True])
-def test_equalisation_recovers_unequal_channels(tmp_path: Path, group: int, norm: bool) -> None:
+def test_equalisation_recovers_unequal_channels(
+    tmp_path: Path, store: Any, group: int, norm: bool
+) -> None:
     # Of a size at which no class is certain: certainty would hide the damage.
     logits = 0.02 if group == 1 else 0.1
     proto = convolutions("Relu", group=group, norm=norm, spread=3000.0, logits=logits)
-    bench = Bench(tmp_path, proto)
+    bench = Bench(tmp_path, store, proto)
     made = bench.rescaled(EQUALISED)
     assert made.artifact is not None, made.note
     assert made.spread > 20
@@ -234,12 +239,12 @@ def test_equalisation_recovers_unequal_channels(tmp_path: Path, group: int, norm
     assert after < before / 5
 
 
-def test_where_there_is_no_such_place_nothing_is_rewritten(tmp_path: Path) -> None:
-    products = Bench(tmp_path, block(outlier=1.0))
+def test_where_there_is_no_such_place_nothing_is_rewritten(tmp_path: Path, store: Any) -> None:
+    products = Bench(tmp_path, store, block(outlier=1.0))
     found = products.rescaled(EQUALISED)
     assert (found.sites, found.artifact, found.note) == (0, None, "no channels to scale")
     (tmp_path / "conv").mkdir()
-    found = Bench(tmp_path / "conv", convolutions("Relu")).rescaled(SMOOTHED)
+    found = Bench(tmp_path / "conv", store, convolutions("Relu")).rescaled(SMOOTHED)
     assert (found.sites, found.artifact) == (0, None)
 
 
@@ -263,9 +268,9 @@ def test_no_scale_crosses_a_limit_or_a_second_reader() -> None:
 
 
 def test_a_rewrite_that_changes_the_function_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Bench(tmp_path, convolutions("Relu", spread=100.0), count=4)
+    bench = Bench(tmp_path, store, convolutions("Relu", spread=100.0), count=4)
 
     def wrong(graph: Graph, site: Any, scales: Any) -> None:
         name = site.readers[0].name

@@ -22,7 +22,6 @@ from seatrial.recovery.linear import find
 from seatrial.recovery.types import CorrectRequest, RoundRequest
 from seatrial.reference import open_model
 from seatrial.results import QdqDialect
-from seatrial.samples import StoreWriter
 from seatrial.testing.local import LocalJob
 
 node = helper.make_node
@@ -196,17 +195,11 @@ def net(*, common: bool) -> tuple[onnx.ModelProto, Any]:
     return model(nodes, {"x": ["N", 3, 8, 8], "y": ["N", 10]}, constants), x.astype(np.float32)
 
 
-def corrected(folder: Path, proto: onnx.ModelProto, x: Any, dialect: QdqDialect) -> Any:
+def corrected(folder: Path, store: Any, proto: onnx.ModelProto, x: Any, dialect: QdqDialect) -> Any:
     """A job, the float model, samples, and a Q/DQ model with corrected biases."""
     job = LocalJob(folder / "job")
     onnx.save_model(proto, folder / "m.onnx")
-    root = folder / "store"
-    root.mkdir()
-    writer = StoreWriter(root, len(x))
-    for value in x:
-        writer.add({"x": value})
-    writer.close([{"id": str(i), "sha256": ""} for i in range(len(x))])
-    base, samples = job.add(folder / "m.onnx"), job.add(root)
+    base, samples = job.add(folder / "m.onnx"), job.add(store({"x": x}))
     request = RangesRequest(model=base, samples=samples, statistics="sampled")
     table = job.adopt(ranges(request, job).artifact)
     made = insert(InsertRequest(model=base, ranges=table, dialect=dialect, method="minmax"), job)
@@ -226,10 +219,10 @@ def error(path: Path, exact: Path, x: Any) -> float:
     "dialect", [QdqDialect(reduce_range=True), QdqDialect(weights="uint8", reduce_range=True)]
 )
 def test_it_wins_where_nearest_rounding_and_bias_correction_lose(
-    dialect: QdqDialect, tmp_path: Path
+    dialect: QdqDialect, tmp_path: Path, store: Any
 ) -> None:
     proto, x = net(common=True)
-    job, base, samples, made = corrected(tmp_path, proto, x[:64], dialect)
+    job, base, samples, made = corrected(tmp_path, store, proto, x[:64], dialect)
     asked = RoundRequest(model=base, candidate=made, samples=samples, limit=63)
     made_of = round_weights(asked, job)
     done, after = made_of.done, job.out / made_of.artifact.entry
@@ -250,9 +243,11 @@ def test_it_wins_where_nearest_rounding_and_bias_correction_lose(
     assert max(np.abs(w).max() for w in weights) <= 63
 
 
-def test_only_integers_and_biases_change_and_it_can_be_repeated(tmp_path: Path) -> None:
+def test_only_integers_and_biases_change_and_it_can_be_repeated(tmp_path: Path, store: Any) -> None:
     proto, x = net(common=True)
-    job, base, samples, made = corrected(tmp_path, proto, x[:64], QdqDialect(reduce_range=True))
+    job, base, samples, made = corrected(
+        tmp_path, store, proto, x[:64], QdqDialect(reduce_range=True)
+    )
     request = RoundRequest(model=base, candidate=made, samples=samples, limit=63, seed=3)
     files = []
     for k in range(2):
@@ -270,9 +265,9 @@ def test_only_integers_and_biases_change_and_it_can_be_repeated(tmp_path: Path) 
     assert all("bias" in k for k in set(new) ^ set(old))
 
 
-def test_eight_bits_of_even_weights_leave_it_nothing_to_gain(tmp_path: Path) -> None:
+def test_eight_bits_of_even_weights_leave_it_nothing_to_gain(tmp_path: Path, store: Any) -> None:
     proto, x = net(common=False)
-    job, base, samples, made = corrected(tmp_path, proto, x[:64], QdqDialect())
+    job, base, samples, made = corrected(tmp_path, store, proto, x[:64], QdqDialect())
     done = round_weights(RoundRequest(model=base, candidate=made, samples=samples), job)
     before = error(tmp_path / "corrected.onnx", tmp_path / "m.onnx", x[64:])
     after = error(job.out / done.artifact.entry, tmp_path / "m.onnx", x[64:])
@@ -280,9 +275,11 @@ def test_eight_bits_of_even_weights_leave_it_nothing_to_gain(tmp_path: Path) -> 
     assert after < 1.2 * before
 
 
-def test_a_deadline_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
+def test_a_deadline_leaves_the_rest_as_it_was(tmp_path: Path, store: Any) -> None:
     proto, x = net(common=True)
-    job, base, samples, made = corrected(tmp_path, proto, x[:16], QdqDialect(reduce_range=True))
+    job, base, samples, made = corrected(
+        tmp_path, store, proto, x[:16], QdqDialect(reduce_range=True)
+    )
     request = RoundRequest(model=base, candidate=made, samples=samples, limit=63, seconds=1e-9)
     found = round_weights(request, job)
     assert (found.done.layers, found.done.changed, found.done.late) == (3, 0, 3)

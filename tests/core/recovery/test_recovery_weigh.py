@@ -20,7 +20,6 @@ from seatrial.recovery.child import weigh
 from seatrial.recovery.importance import Importance
 from seatrial.recovery.types import WeighRequest
 from seatrial.reference import open_model
-from seatrial.samples import StoreWriter
 from seatrial.testing.local import LocalJob
 
 node = helper.make_node
@@ -83,7 +82,7 @@ def test_weights_are_the_output_error_of_noise_in_one_channel(kind: str, seed: i
     np.testing.assert_allclose(weights / weights.sum(), share, rtol=0.35, atol=0.01)
 
 
-def test_a_channel_that_nothing_reads_does_not_widen_the_range(tmp_path: Path) -> None:
+def test_a_channel_that_nothing_reads_does_not_widen_the_range(tmp_path: Path, store: Any) -> None:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(4, 4, 1, 1))
     weight[:, 3] *= 1e-3
@@ -93,14 +92,8 @@ def test_a_channel_that_nothing_reads_does_not_widen_the_range(tmp_path: Path) -
     onnx.save_model(model, tmp_path / "m.onnx")
     x = rng.normal(size=(32, 4, 16, 16)).astype(np.float32)
     x[:, 3] *= 8
-    root = tmp_path / "store"
-    root.mkdir()
-    writer = StoreWriter(root, len(x))
-    for value in x:
-        writer.add({"x": value})
-    writer.close([{"id": str(i), "sha256": ""} for i in range(len(x))])
     job = LocalJob(tmp_path / "job")
-    ref, samples = job.add(tmp_path / "m.onnx"), job.add(root)
+    ref, samples = job.add(tmp_path / "m.onnx"), job.add(store({"x": x}))
     request = RangesRequest(model=ref, samples=samples, statistics="sampled")
     made = ranges(request, job).artifact
     plain = load(job.out / made.entry)
@@ -113,20 +106,16 @@ def test_a_channel_that_nothing_reads_does_not_widen_the_range(tmp_path: Path) -
     assert chosen(weighed, "mse")["r"][1] < 0.7 * chosen(plain, "mse")["r"][1]
 
 
-def test_a_table_without_histograms_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_histograms_is_refused(tmp_path: Path, store: Any) -> None:
     model = graph_of(
         [node("Conv", ["x", "w"], ["y"])],
         {"x": ["N", 1, 4, 4], "y": ["N", 1, 4, 4]},
         {"w": np.ones((1, 1, 1, 1))},
     )
     onnx.save_model(model, tmp_path / "m.onnx")
-    root = tmp_path / "store"
-    root.mkdir()
-    writer = StoreWriter(root, 1)
-    writer.add({"x": np.ones((1, 4, 4), np.float32)})
-    writer.close([{"id": "0", "sha256": ""}])
+    x = np.ones((1, 1, 4, 4), np.float32)
     job = LocalJob(tmp_path / "job")
-    ref, samples = job.add(tmp_path / "m.onnx"), job.add(root)
+    ref, samples = job.add(tmp_path / "m.onnx"), job.add(store({"x": x}))
     table = job.adopt(ranges(RangesRequest(model=ref, samples=samples), job).artifact)
     with pytest.raises(UserError, match="histograms"):
         weigh(WeighRequest(model=ref, ranges=table, samples=samples), job)
