@@ -17,17 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from seatrial.hookspecs import Job
 from seatrial.quantize.graph import Graph
 from seatrial.quantize.prepare import Prepared, prepare
-from seatrial.reference import open_model, with_outputs
+from seatrial.reference import open_model
 from seatrial.samples import Samples
 
 from .sites import Site, Sites, along, apply, magnitudes
 from .types import EQUALISED
+from .values import values
 
 #: Values of a that are tried, weakest first.
 STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -102,7 +104,8 @@ def _equalise(
     graph = done.prepared.graph
     norms = [s for s in found if s.writers[0].node.op_type == "BatchNormalization"]
     written: dict[str, Any] = {}
-    for name, value in _values(graph, [s.tensor for s in norms], samples, indices, job):
+    hear = partial(job.progress, "looking at channels")
+    for name, value in values(graph, [s.tensor for s in norms], samples, indices, hear):
         peak = np.abs(value).max(axis=tuple(a for a in range(value.ndim) if a != 1))
         written[name] = np.maximum(written.get(name, 0.0), peak.astype(np.float64))
     total = [np.ones(site.channels) for site in found]
@@ -175,7 +178,8 @@ def _smooth(
     rng = np.random.default_rng(seed)
     peaks: dict[str, Any] = {}
     picked: dict[str, list[Any]] = {}
-    for name, value in _values(graph, [s.tensor for s in found], samples, indices, job):
+    hear = partial(job.progress, "looking at channels")
+    for name, value in values(graph, [s.tensor for s in found], samples, indices, hear):
         rows = value.reshape(-1, value.shape[-1])
         peaks[name] = np.maximum(peaks.get(name, 0.0), np.abs(rows).max(axis=0).astype(np.float64))
         taken = rng.integers(0, len(rows), min(len(rows), ROWS))
@@ -227,23 +231,6 @@ def _product_error(x: Any, weight: Any, exact: Any, peaks: Any) -> float:
     steps = np.maximum(np.abs(weight).max(axis=0), 1e-30) / 127
     got = (np.rint(x / step) * step) @ (np.rint(weight / steps) * steps)
     return float(np.square(got - exact).mean())
-
-
-def _values(
-    graph: Graph, wanted: Sequence[str], samples: Samples, indices: Sequence[int], job: Job
-) -> Iterable[tuple[str, Any]]:
-    """Values of tensors, sample by sample."""
-    if not wanted:
-        return
-    outputs = set(graph.outputs)
-    source = with_outputs(graph.model, [n for n in wanted if n not in outputs])
-    session = open_model(source, folder=graph.folder)
-    for done, group in enumerate(session.groups(samples, indices)):
-        job.progress("looking at channels", done / len(indices))
-        feeds = samples.feeds(group)
-        got = session.run({n: feeds[n] for n in session.inputs})
-        for name in dict.fromkeys(wanted):
-            yield name, got[name]
 
 
 def difference(path: Path, rewritten: Path, samples: Samples, indices: Sequence[int]) -> float:

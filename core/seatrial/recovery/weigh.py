@@ -7,8 +7,9 @@ pass over few samples. Runs in a child only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from seatrial.calibration.histogram import BINS, Dyadic, unpacked
 from seatrial.calibration.types import RangeTable
 from seatrial.hookspecs import Job
 from seatrial.quantize.prepare import prepare
-from seatrial.reference import open_model, with_outputs
 from seatrial.samples import Samples
 
 from .importance import Importance
+from .values import values
 
 #: Elements looked at per tensor and sample, about.
 PICKS = 1 << 15
@@ -55,7 +56,8 @@ def weigh(
             sums[name] = _Sum(unpacked(tensor.histogram), *found)
     if not sums:
         return replace(table, method="mse"), 0
-    for name, value in _values(graph, sums, samples, indices, job):
+    hear = partial(job.progress, "weighing activations")
+    for name, value in values(graph, sums, samples, indices, hear):
         sums[name].add(value, seed)
     tensors = dict(table.tensors)
     for name, total in sums.items():
@@ -63,22 +65,6 @@ def weigh(
             tensors[name] = replace(tensors[name], histogram=total.packed())
     uneven = sum(bool(s.weights.max() > 2 or s.weights.min() < 0.5) for s in sums.values())
     return replace(table, method="mse", tensors=tensors), uneven
-
-
-def _values(
-    graph: Any, wanted: Any, samples: Samples, indices: Sequence[int], job: Job
-) -> Iterator[tuple[str, Any]]:
-    inputs = set(graph.inputs)
-    computed = [n for n in wanted if n not in inputs]
-    outputs = set(graph.outputs)
-    source = with_outputs(graph.model, [n for n in computed if n not in outputs])
-    session = open_model(source, folder=graph.folder)
-    for done, group in enumerate(session.groups(samples, indices)):
-        job.progress("weighing activations", done / len(indices))
-        feeds = samples.feeds(group)
-        got = session.run({n: feeds[n] for n in session.inputs})
-        for name in wanted:
-            yield name, feeds[name] if name in inputs else got[name]
 
 
 class _Sum:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from seatrial.hookspecs import Job
+from seatrial.quantize.graph import subgraphs
 from seatrial.results import Artifact
 
 from .types import RANDOM, Count, CountRequest, CutRequest, CutResult
@@ -104,19 +105,12 @@ def _values(model: Any) -> dict[str, Any]:
 def _reads(node: Any) -> Iterator[str]:
     """Tensors that a node reads, those of its bodies from outside them included."""
     yield from (name for name in node.input if name)
-    for body in _bodies(node):
+    for body in subgraphs(node):
         own = {t.name for t in body.initializer} | {v.name for v in body.input}
         for inner in body.node:
             yield from (name for name in _reads(inner) if name not in own)
             own.update(inner.output)
         yield from (v.name for v in body.output if v.name not in own)
-
-
-def _bodies(node: Any) -> Iterator[Any]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _graphs(model: Any) -> Iterator[Any]:
@@ -125,7 +119,7 @@ def _graphs(model: Any) -> Iterator[Any]:
     while stack:
         graph = stack.pop()
         yield graph
-        stack += [body for node in graph.node for body in _bodies(node)]
+        stack += [body for node in graph.node for body in subgraphs(node)]
 
 
 def _constants(model: Any) -> Iterator[Any]:
