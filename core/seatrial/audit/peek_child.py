@@ -10,10 +10,10 @@ from seatrial.audit.records import PeekRequest, PeekResult
 from seatrial.data.callables import resolve
 from seatrial.data.npy import Npz, open_npy
 from seatrial.data.readers import USUAL_GROUPS, USUAL_IDS, USUAL_LABELS
-from seatrial.data.records import Refusal
 from seatrial.data.source import Source
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
+from seatrial.refusal import Refusal
 from seatrial.results import TensorIO
 
 _SIDE = {*USUAL_LABELS, *USUAL_GROUPS, *USUAL_IDS}
@@ -24,10 +24,7 @@ def peek(request: PeekRequest, job: Job) -> PeekResult:
     try:
         return _peek(request.source, job)
     except UserError as error:
-        refused = Refusal(
-            subject=error.subject, reason=error.reason, place=error.place, advice=error.advice
-        )
-        return PeekResult(refused=refused)
+        return PeekResult(refused=Refusal.of(error))
 
 
 def _peek(source: Source, job: Job) -> PeekResult:

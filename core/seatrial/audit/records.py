@@ -8,8 +8,8 @@ from dataclasses import field
 from seatrial.audit.growth_records import Growth
 from seatrial.audit.rules import Finding
 from seatrial.codec import record
-from seatrial.data.records import Refusal
 from seatrial.data.source import Source
+from seatrial.refusal import Refusal
 from seatrial.results import Ref, TensorIO
 
 

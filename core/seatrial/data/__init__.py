@@ -23,7 +23,6 @@ from seatrial.data.records import (
     DataFinding,
     MaterialiseRequest,
     MaterialiseResult,
-    Refusal,
     SampleSet,
 )
 from seatrial.data.source import Source, parse, split
@@ -39,7 +38,6 @@ __all__ = [
     "MaterialiseRequest",
     "MaterialiseResult",
     "Overlap",
-    "Refusal",
     "SampleSet",
     "Source",
     "TaskRunner",

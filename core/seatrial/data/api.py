@@ -19,11 +19,11 @@ from seatrial.data.records import (
     DataFinding,
     MaterialiseRequest,
     MaterialiseResult,
-    Refusal,
     SampleSet,
 )
 from seatrial.data.source import Source
 from seatrial.errors import UserError
+from seatrial.refusal import Refusal
 from seatrial.results import Artifact, Fault, Ref, TensorIO
 
 TASK = "seatrial.data.child:materialise"
@@ -170,7 +170,7 @@ def refusal_error(refused: Refusal | None) -> UserError:
     """A child's refusal as the error to raise."""
     if refused is None:
         return UserError("data", "the reading child gave neither a set nor a reason")
-    return UserError(refused.subject, refused.reason, place=refused.place, advice=refused.advice)
+    return refused.error()
 
 
 @record

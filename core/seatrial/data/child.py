@@ -21,11 +21,11 @@ from seatrial.data.records import (
     DataFinding,
     MaterialiseRequest,
     MaterialiseResult,
-    Refusal,
     SampleSet,
 )
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
+from seatrial.refusal import Refusal
 from seatrial.results import Artifact
 from seatrial.samples import StoreWriter
 
@@ -40,11 +40,7 @@ def materialise(request: MaterialiseRequest, job: Job) -> MaterialiseResult:
     try:
         return MaterialiseResult(set=kind(request, job).run())
     except UserError as error:
-        return MaterialiseResult(
-            refused=Refusal(
-                subject=error.subject, reason=error.reason, place=error.place, advice=error.advice
-            )
-        )
+        return MaterialiseResult(refused=Refusal.of(error))
 
 
 def open_source(request: MaterialiseRequest, job: Job, odd: pictures.Oddities) -> Reader:

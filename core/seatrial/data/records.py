@@ -8,22 +8,13 @@ from dataclasses import field
 from seatrial.codec import record
 from seatrial.data.contract import InputContract
 from seatrial.data.source import Source
+from seatrial.refusal import Refusal
 from seatrial.results import Artifact, TensorIO
 
 #: A finding of this level ends the command unless the user forces it.
 REFUSE = "refuse"
 WARNING = "warning"
 INFO = "info"
-
-
-@record
-class Refusal:
-    """What a child refuses on the user's account; the parent raises it as a ``UserError``."""
-
-    subject: str
-    reason: str
-    place: str = ""
-    advice: str = ""
 
 
 @record

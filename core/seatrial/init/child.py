@@ -20,12 +20,13 @@ from seatrial.data.labels import LabelMap, to_json
 from seatrial.data.listing import select
 from seatrial.data.npy import Npz
 from seatrial.data.pictures import Oddities
-from seatrial.data.records import MaterialiseRequest, Refusal
+from seatrial.data.records import MaterialiseRequest
 from seatrial.data.source import Source
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
 from seatrial.init.presets import is_picture
 from seatrial.init.records import Look, LookRequest, Score, TryRequest, TryResult
+from seatrial.refusal import Refusal
 from seatrial.results import LoadRequest, TensorIO
 
 #: Trying presets ends after this long, with as many samples as were done by then.
@@ -39,14 +40,7 @@ def look(request: LookRequest, job: Job) -> Look:
     try:
         return _look(request, job)
     except UserError as error:
-        return Look(refused=refusal(error))
-
-
-def refusal(error: UserError) -> Refusal:
-    """A ``UserError`` as what crosses to the parent."""
-    return Refusal(
-        subject=error.subject, reason=error.reason, place=error.place, advice=error.advice
-    )
+        return Look(refused=Refusal.of(error))
 
 
 def reading(
@@ -121,7 +115,7 @@ def try_presets(request: TryRequest, job: Job) -> TryResult:
     try:
         return TryResult(scores=_try(request, job))
     except UserError as error:
-        return TryResult(refused=refusal(error))
+        return TryResult(refused=Refusal.of(error))
 
 
 def _try(request: TryRequest, job: Job) -> tuple[Score, ...]:

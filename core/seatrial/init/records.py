@@ -7,8 +7,8 @@ from dataclasses import field
 
 from seatrial.codec import record
 from seatrial.data.contract import InputContract
-from seatrial.data.records import Refusal
 from seatrial.data.source import Source
+from seatrial.refusal import Refusal
 from seatrial.results import Ref, TensorIO
 
 

@@ -12,8 +12,9 @@ from seatrial.data.listing import select
 from seatrial.data.pictures import Oddities
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
-from seatrial.init.child import reading, refusal
+from seatrial.init.child import reading
 from seatrial.init.records import SheetRequest, SheetResult
+from seatrial.refusal import Refusal
 from seatrial.text import clean
 
 _TILE = 208
@@ -28,7 +29,7 @@ def draw(request: SheetRequest, job: Job) -> SheetResult:
     try:
         return _draw(request, job)
     except UserError as error:
-        return SheetResult(refused=refusal(error))
+        return SheetResult(refused=Refusal.of(error))
 
 
 def _draw(request: SheetRequest, job: Job) -> SheetResult:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from seatrial.errors import UserError
 from seatrial.hookspecs import Job
+from seatrial.refusal import Refusal
 from seatrial.samples import Samples
 from seatrial.tasks.base import load
 
@@ -26,7 +27,6 @@ from .records import (
     JudgeResult,
     Ready,
     ReadyRequest,
-    Refusal,
     Rung,
     base_of,
 )
@@ -43,7 +43,7 @@ def judge(request: JudgeRequest, job: Job) -> JudgeResult:
     try:
         return _judge(request, job)
     except UserError as error:
-        refused = _refusal(error)
+        refused = Refusal.of(error)
         return JudgeResult(rungs=(), comparisons=(), n=0, labelled=False, refused=refused)
 
 
@@ -53,14 +53,8 @@ def ready(request: ReadyRequest, job: Job) -> Ready:
     try:
         load(request.task)
     except UserError as error:
-        return Ready(refused=_refusal(error))
+        return Ready(refused=Refusal.of(error))
     return Ready()
-
-
-def _refusal(error: UserError) -> Refusal:
-    return Refusal(
-        subject=error.subject, reason=error.reason, place=error.place, advice=error.advice
-    )
 
 
 def _judge(request: JudgeRequest, job: Job) -> JudgeResult:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from seatrial.codec import record
+from seatrial.refusal import Refusal
 from seatrial.results import Ref
 from seatrial.tasks.base import Doubt, TaskSpec
 from seatrial.verdict.stats import Paired
@@ -333,16 +334,6 @@ class Blind:
     value: float
     ahead: float
     least: float | None
-
-
-@record
-class Refusal:
-    """Why the data or the task cannot be judged; the parts of a ``UserError``."""
-
-    subject: str
-    reason: str
-    place: str = ""
-    advice: str = ""
 
 
 @record

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from seatrial import results as r
-from seatrial.errors import UserError
 from seatrial.ladder import records as lr
 from seatrial.tasks.base import TaskSpec
 from seatrial.trial import build
@@ -145,12 +144,7 @@ def ready(trial: Trial, task: TaskConfig) -> None:
     )
     result: lr.Ready | None = outcome.result
     if result is not None and result.refused is not None:
-        raise refusal(result.refused)
-
-
-def refusal(refused: lr.Refusal) -> UserError:
-    """A child's refusal as the error to raise."""
-    return UserError(refused.subject, refused.reason, place=refused.place, advice=refused.advice)
+        raise result.refused.error()
 
 
 def judge(

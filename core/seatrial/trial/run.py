@@ -249,7 +249,7 @@ def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> N
     if isinstance(judged, r.Fault):
         found.faults.append(judged)
     elif judged.refused is not None:
-        raise ladder.refusal(judged.refused)
+        raise judged.refused.error()
     else:
         found.judged = suppression.checked(trial, found, judged)
         wrong = None if found.quick else refit.doubt(trial, found)
