@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import shlex
 import tomllib
@@ -122,6 +123,16 @@ def test_python_that_is_shown_imports_what_there_is(name, code):
                 inner = f"{node.module}.{alias.name}"
                 known = hasattr(module, alias.name) or find_spec(inner) is not None
                 assert known, f"{name}: {node.module}.{alias.name}"
+
+
+@pytest.mark.parametrize(("name", "code"), PYTHON, ids=lambda part: part[:20])
+def test_options_that_are_shown_are_known(name, code):
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            made = getattr(options, node.func.id, None)
+            if made is not None:
+                fields = {f.name for f in dataclasses.fields(made)}
+                assert {k.arg for k in node.keywords} <= fields, f"{name}: {node.func.id}"
 
 
 def test_the_python_of_the_readme_runs(monkeypatch, capsys):
