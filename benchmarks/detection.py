@@ -394,6 +394,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
+    given.out = given.out.resolve()  # paths in a configuration are relative to its own folder
     given.out.mkdir(parents=True, exist_ok=True)
     if not (given.out / "raw.onnx").is_file():
         print(f"trained in {world(given.out):.0f} s")

@@ -11,6 +11,7 @@ from typing import Any
 from seatrial.audit import similar
 from seatrial.audit.look import Look
 from seatrial.audit.rules import NOTE, RED, YELLOW, Finding, finding, named
+from seatrial.report.numbers import plural
 from seatrial.samples import Samples
 
 #: Relations that an augmentation makes, and time does not.
@@ -63,7 +64,8 @@ def _near(own: Look, near: Sequence[similar.Pair]) -> list[Finding]:
     if alike:
         ids = [own.ids[i] for i in sorted({p.second for p in alike})]
         share = len(ids) / own.count
-        text = f"{len(ids)} samples are near duplicates of others in the set: {named(ids)}"
+        many = plural(len(ids), "sample is a near duplicate", "samples are near duplicates")
+        text = f"{many} of others in the set: {named(ids)}"
         level = RED if share > 0.3 else YELLOW if share > 0.03 else NOTE
         found.append(
             finding("near-duplicate", level, text, samples=ids, pairs=_pairs(own, own, alike),
@@ -105,7 +107,8 @@ def across(own: Look, other: Look) -> list[Finding]:
     if same:
         ids = [own.ids[i] for i, _ in same]
         pairs = [(own.ids[i], other.ids[j], other.role, "equal") for i, j in same]
-        text = f"{len(set(ids))} calibration samples are in the {name}: {named(ids)}"
+        many = plural(len(set(ids)), "calibration sample is", "calibration samples are")
+        text = f"{many} in the {name}: {named(ids)}"
         level = RED if other.role == "test" else YELLOW
         found.append(
             finding(f"overlap-{other.role}", level, text, samples=ids, pairs=pairs,
@@ -116,10 +119,12 @@ def across(own: Look, other: Look) -> list[Finding]:
         ids = [own.ids[i] for i in dict.fromkeys(p.first for p in near)]
         share = len(ids) / own.count
         kinds = sorted({p.how for p in near})
-        text = (
-            f"{len(ids)} calibration samples are near duplicates of samples of the {name} "
-            f"({named(kinds, 4)}): {named(ids)}"
+        many = plural(
+            len(ids),
+            "calibration sample is a near duplicate",
+            "calibration samples are near duplicates",
         )
+        text = f"{many} of samples of the {name} ({named(kinds, 4)}): {named(ids)}"
         if other.role == "test":  # a leak is a leak, however small: as with exact copies
             level = RED if any(p.score >= VERIFIED for p in near) else YELLOW
         else:  # data sets of the field hold a few per cent of near duplicates themselves

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seatrial.data.records import INFO, REFUSE, WARNING, DataFinding
+from seatrial.report.numbers import plural
 
 _SHOWN = 20
 #: Share of noise-like pictures from which a set is called synthetic.
@@ -114,7 +115,8 @@ class Checks:
         """What was found, worst first."""
         found = []
         for name, ids in self.broken.items():
-            text = f"{len(ids)} samples hold NaN or Inf in {name!r}, first {ids[0]}"
+            many = plural(len(ids), "sample holds", "samples hold")
+            text = f"{many} NaN or Inf in {name!r}, first {ids[0]}"
             found.append(_finding("non-finite", REFUSE, text, ids, name))
         for what, kinds in (("all zero", self.zero), ("one constant value", self.constant)):
             for name, ids in kinds.items():

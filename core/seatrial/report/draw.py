@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import TextIO
@@ -23,6 +24,11 @@ WIDEST = 100
 UNBROKEN = 18
 #: The same for the first column, which holds names.
 UNBROKEN_NAME = 36
+#: What stays together in a name, and what does in a narrower column.
+_PARTS = re.compile(r"[^\s:/@_]*[\s:/@_]+|[^\s:/@_]+")
+_SMALLER = re.compile(r"[^-]*-+|[^-]+")
+#: Columns of words are not made narrower than this.
+NARROW = 7
 
 #: A head over a line, two spaces between columns.
 _RULED = box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
@@ -140,28 +146,46 @@ class Page:
         self._console.print(Padding(table, (0, 0, 0, 2)))
 
     def sheet(self, sheet: Sheet) -> None:
-        """A table under its heading; nothing when it has no rows."""
+        """A table under its heading; nothing when it has no rows. Numbers are never cut."""
         if not sheet.rows:
             return
         self.heading(sheet.title, sheet.note)
         shown = fitting(sheet, self.width)
+        widths = shares(sheet, shown, self.width - 2)
+        if widths is None:
+            self._records(sheet, shown)
+        else:
+            self._table(sheet, shown, widths)
+        for text in sheet.notes:
+            self.line((text, "dim"))
+
+    def _table(self, sheet: Sheet, shown: Sequence[int], widths: Sequence[int]) -> None:
         table = Table(
             box=_RULED, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, border_style="dim"
         )
-        for i in shown:
+        for i, width in zip(shown, widths, strict=True):
             column = sheet.columns[i]
             table.add_column(
                 Text(column.title),
                 justify="right" if column.right else "left",
                 overflow="fold",
                 header_style="dim",
-                no_wrap=_unbroken(sheet, i),
+                width=width,
             )
         for row in sheet.rows:
-            table.add_row(*(_cell(row[i]) for i in shown))
+            cells = ((row[i], width) for i, width in zip(shown, widths, strict=True))
+            table.add_row(*(_cell(text, width) for text, width in cells))
         self._console.print(Padding(table, (0, 0, 0, 2)))
-        for text in sheet.notes:
-            self.line((text, "dim"))
+
+    def _records(self, sheet: Sheet, shown: Sequence[int]) -> None:
+        """Rows one below the other, where the numbers alone are wider than the terminal."""
+        for row in sheet.rows:
+            names = [row[i] for i in shown if not sheet.columns[i].right]
+            told = [(sheet.columns[i].title, row[i]) for i in shown if sheet.columns[i].right]
+            self.line("  ".join(name for name in names if name.strip("-")))
+            text = ", ".join(f"{title} {value}" for title, value in told if value.strip("-"))
+            if text:
+                self.line(text, indent=4)
 
     def commands(self, commands: Sequence[str], title: str = "Next") -> None:
         """Commands ready to paste: broken only between words, with a backslash."""
@@ -184,6 +208,56 @@ def fitting(sheet: Sheet, width: int) -> list[int]:
     return shown
 
 
+def shares(sheet: Sheet, shown: Sequence[int], room: int) -> list[int] | None:
+    """A width for each column, ``None`` where no table can be read: what gives way are words.
+
+    Numbers keep their width, their titles are broken between words. The longest of the other
+    columns gives way first: down to the longest part of a name, then down to :data:`NARROW`.
+    """
+    room -= 2 * (len(shown) - 1)
+    titles = [sheet.columns[i].title for i in shown]
+    widths = [max(_longest(sheet, i), len(t)) for i, t in zip(shown, titles, strict=True)]
+    numbers = {k for k, i in enumerate(shown) if _number(sheet, i)}
+    if sum(widths) > room:
+        for k in numbers:
+            widths[k] = max(_longest(sheet, shown[k]), *map(len, titles[k].split()), 1)
+    longest = [max(len(p) for row in sheet.rows for p in _parts(row[i], 99)) for i in shown]
+    smaller = [max(len(p) for row in sheet.rows for p in _parts(row[i], 0)) for i in shown]
+    for floors in (longest, smaller, [NARROW] * len(shown)):
+        while sum(widths) > room:
+            words = [
+                (w, k)
+                for k, w in enumerate(widths)
+                if k not in numbers and w > max(NARROW, floors[k])
+            ]
+            if not words:
+                break
+            widths[max(words)[1]] -= 1
+    return widths if sum(widths) <= room else None
+
+
+def _parts(text: str, width: int) -> list[str]:
+    """Where a name is broken: after a space, colon, slash, ``@`` or ``_``; else after a dash."""
+    found: list[str] = []
+    for part in _PARTS.findall(text):
+        found += [part] if len(part.rstrip()) <= width else _SMALLER.findall(part)
+    return [part for part in found if part] or [""]
+
+
+def broken(text: str, width: int) -> str:
+    """A text in lines of at most ``width``, if no part of a name is longer."""
+    lines = [""]
+    for part in _parts(text, width):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _number(sheet: Sheet, i: int) -> bool:
+    return sheet.columns[i].right and _longest(sheet, i) <= UNBROKEN
+
+
 def _unbroken(sheet: Sheet, i: int) -> bool:
     return _longest(sheet, i) <= (UNBROKEN if i else UNBROKEN_NAME)
 
@@ -200,10 +274,10 @@ def _least(sheet: Sheet, i: int) -> int:
     )
 
 
-def _cell(text: str) -> Text:
+def _cell(text: str, width: int) -> Text:
     """A cell; the words that mean something have their style, also before a comma or a star."""
     first = text.split(",", maxsplit=1)[0].rstrip("*")
-    return Text(text, style=WORDS.get(first, ""))
+    return Text(broken(text, width) if len(text) > width else text, style=WORDS.get(first, ""))
 
 
 def command_lines(command: str, width: int) -> list[str]:

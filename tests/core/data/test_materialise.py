@@ -358,7 +358,7 @@ def test_load_raises_what_the_child_refuses(tmp_path):
     model_input = TensorIO(name="x", dtype="float32", shape=("N", 4))
     source = parse(f"{tmp_path}/a.npy")
     with pytest.raises(
-        UserError, match="calibration set: 1 samples hold NaN or Inf in 'x', first 1"
+        UserError, match="calibration set: 1 sample holds NaN or Inf in 'x', first 1"
     ):
         load(runner, source, {}, (model_input,), role="calibration")
     forced = load(runner, source, {}, (model_input,), role="calibration", force=True, limit=2)
