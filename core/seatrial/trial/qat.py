@@ -7,7 +7,6 @@ import shlex
 import shutil
 from pathlib import Path
 
-from seatrial import data as data_room
 from seatrial import intake, registry
 from seatrial.errors import UserError
 from seatrial.export.parity_records import FAIL
@@ -19,7 +18,7 @@ from seatrial.quantize.advice import advise
 from seatrial.quantize.schemes import scheme
 from seatrial.report import Report, new, rows
 from seatrial.samples import Samples
-from seatrial.trial import document, evidence, qat_export, qat_training, quantise, shapes
+from seatrial.trial import document, evidence, qat_export, qat_training, quantise, sequences, shapes
 from seatrial.trial.candidates import Candidate
 from seatrial.trial.context import Trial, configured
 from seatrial.trial.evidence import Evidence
@@ -132,18 +131,10 @@ def _calibration(work: Work) -> None:
     source = found.config.source("calibration")
     if source is None:
         raise UserError("--calibration", "no calibration data was given")
-    loaded = data_room.load(
-        trial.runner,
-        source,
-        found.config.inputs,
-        trial.model.facts.inputs,
-        role="calibration",
-        force=work.options.force_synthetic,
-        limits=trial.limits(timeout_s=1800),
+    found.config = sequences.settled(found.config, trial.model.facts)
+    found.calibration = sequences.samples(
+        trial, found.config, source, force=work.options.force_synthetic
     )
-    if not isinstance(loaded, data_room.Loaded):
-        raise UserError(source.text, f"could not be read: {loaded.reason}")
-    found.calibration = loaded
 
 
 def _without_training(work: Work) -> None:

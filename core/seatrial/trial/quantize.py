@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from seatrial import data as data_room
 from seatrial import intake, registry
 from seatrial import results as r
 from seatrial.calibration.types import RangeTable
@@ -100,7 +99,9 @@ def _make(
         probe(trial.runner, trial.targets)
     with trial.stage("calibration data", 3, STAGES):
         if source is not None:
-            found.calibration = _samples(trial, found, options, source)
+            found.calibration = sequences.samples(
+                trial, found.config, source, force=options.force_synthetic
+            )
         trial.batch = shapes.batch(trial.model.facts)
     with trial.stage("INT8", 4, STAGES):
         _candidates(trial, found, first, given)
@@ -108,25 +109,6 @@ def _make(
     if not found.portables:
         raise UserError("-b", "no usable target takes a Q/DQ model", advice="seatrial backends")
     return next(iter(found.portables.values()))
-
-
-def _samples(
-    trial: Trial, found: Evidence, options: QuantizeOptions, source: data_room.Source
-) -> data_room.Loaded:
-    loaded = data_room.load(
-        trial.runner,
-        source,
-        found.config.inputs,
-        trial.model.facts.inputs,
-        role="calibration",
-        force=options.force_synthetic,
-        texts=found.config.task.texts,
-        limits=trial.limits(timeout_s=1800),
-    )
-    loaded = sequences.rolled(trial, loaded)
-    if not isinstance(loaded, data_room.Loaded):
-        raise UserError(source.text, f"could not be read: {loaded.reason}")
-    return loaded
 
 
 def _candidates(

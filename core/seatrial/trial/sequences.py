@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from seatrial import data as data_room
 from seatrial.data import Loaded
 from seatrial.data.contract import InputContract
 from seatrial.data.states import fits, guessed
@@ -63,6 +64,34 @@ def _check(pairs: Mapping[str, str], facts: ModelFacts) -> None:
             ]
             reason = f"{output!r} is {shapes[0]} and {name!r} takes {shapes[1]}"
             raise UserError("[task]", reason, place="state")
+
+
+def samples(trial: Trial, config: Config, source: data_room.Source, *, force: bool) -> Loaded:
+    """The calibration set as the model is fed it in use, states included.
+
+    Args:
+        trial: the command at work.
+        config: settled, see :func:`settled`.
+        source: where it lies.
+        force: accept synthetic data.
+
+    Raises:
+        UserError: it cannot be read, or is refused.
+    """
+    loaded = data_room.load(
+        trial.runner,
+        source,
+        config.inputs,
+        trial.model.facts.inputs,
+        role="calibration",
+        force=force,
+        texts=config.task.texts,
+        limits=trial.limits(timeout_s=1800),
+    )
+    loaded = rolled(trial, loaded)
+    if not isinstance(loaded, Loaded):
+        raise UserError(source.text, f"could not be read: {loaded.reason}")
+    return loaded
 
 
 def rolled(trial: Trial, loaded: Loaded | Fault) -> Loaded | Fault:
