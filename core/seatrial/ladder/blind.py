@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from seatrial.tasks.base import Task
+from seatrial.tasks.base import Sample, Task, measure
 from seatrial.tasks.classify import Classify
 from seatrial.verdict.stats import paired
 
-from .records import Blind, RungFacts
+from .records import ANOTHERS, Blind, RungFacts
 from .sweep import Sweep
 
 
@@ -78,6 +78,50 @@ def _constant(
     return Blind(
         answer=f"always {named}",
         value=100.0 * sum(scores) / len(scores),
+        ahead=-found.drop,
+        least=None if found.ci95 is None else -found.ci95[1],
+    )
+
+
+def others(
+    first: Sweep | None,
+    task: Task,
+    labels: Sequence[Any] | None,
+    *,
+    samples: Sequence[Sample],
+    distinct: Sequence[int],
+    groups: Sequence[str],
+) -> Blind | None:
+    """How the float baseline compares with itself when each sample gets another one's answer.
+
+    For metrics of the user's own, which nothing else is known of: one that does not follow the
+    outputs, or whose better direction is the other one, does not tell the two apart. ``None`` for
+    pooled metrics, and for one that refuses such answers.
+    """
+    if first is None or labels is None or not first.scores or first.bad_scores:
+        return None
+    scores = []
+    for place, i in enumerate(distinct):
+        # Half the way round: neighbours are often of one group, or of one class.
+        other = distinct[(place + max(1, len(distinct) // 2)) % len(distinct)]
+        outputs = {first.names.get(n, n): first.samples.one(n, other) for n in first.samples.names}
+        try:
+            scores.append(float(measure(task, outputs, labels[i], samples[i])))
+        except Exception:  # noqa: BLE001 - the user's own code, asked for what it never promised
+            return None
+    if not all(map(math.isfinite, scores)):
+        return None
+    found = paired(
+        scores,
+        [first.scores[i] for i in distinct],
+        groups=[groups[i] for i in distinct],
+        scale=getattr(task, "scale", 1.0),
+        higher_is_better=task.higher_is_better,
+        bounds=getattr(task, "bounds", None),
+    )
+    return Blind(
+        answer=ANOTHERS,
+        value=getattr(task, "scale", 1.0) * math.fsum(scores) / len(scores),
         ahead=-found.drop,
         least=None if found.ci95 is None else -found.ci95[1],
     )

@@ -31,6 +31,12 @@ SHIFT_POINTS = 10.0
 SHIFT_SIGMAS = 4.0
 
 
+#: A class that is missing from a test set of this many samples per class is a hole in it.
+PER_CLASS = 30
+#: A class that is answered less often may be a slip, or a slot of the output that nobody uses.
+ANSWERED = 2
+
+
 def class_drops(targets: Sequence[int], before: Sweep, after: Sweep) -> tuple[ClassDrop, ...]:
     """Right answers per class in both rungs, the largest loss first."""
     n: Counter[int] = Counter(targets)
@@ -78,9 +84,22 @@ def vanished(
 
 
 def baseline(
-    sweep: Sweep | None, task: Task, labels: Sequence[Any] | None, *, known: bool = False
+    sweep: Sweep | None,
+    task: Task,
+    labels: Sequence[Any] | None,
+    *,
+    known: bool = False,
+    every: bool = True,
 ) -> Baseline | None:
-    """Whether the float baseline knows anything, and whether its labels are off by one."""
+    """Whether the float baseline knows anything, and whether the labels fit it.
+
+    Args:
+        sweep: of the baseline.
+        task: of the trial.
+        labels: one per sample.
+        known: the user said what the model reaches.
+        every: single classes matter.
+    """
     if sweep is None or labels is None or not isinstance(task, Classify) or not sweep.classes:
         return None
     n = len(labels)
@@ -91,6 +110,7 @@ def baseline(
     off = 100.0 * (new - old) / n >= SHIFT_POINTS and new - old >= SHIFT_SIGMAS * math.sqrt(
         new + old
     )
+    untested = _untested(targets, sweep, task) if every else None
     return Baseline(
         rung=sweep.rung.rung,
         expected=100.0 * expected,
@@ -100,7 +120,35 @@ def baseline(
         shift=shift if off else 0,
         shifted=100.0 * new / n if off else 100.0 * old / n,
         known=known,
+        untested=untested[0] if untested else -1,
+        answered=untested[1] if untested else 0,
+        swapped=_swapped(targets, sweep.classes),
     )
+
+
+def _untested(targets: Sequence[int], sweep: Sweep, task: Classify) -> tuple[int, int] | None:
+    """The class that is answered most of those that no sample of a large test set has."""
+    named = {sweep.names.get(n, n): sweep.samples.one(n, 0) for n in sweep.samples.names}
+    if len(targets) < PER_CLASS * len(task.vector(named)):
+        return None
+    known = set(targets)
+    found = Counter(c for c in sweep.classes if c >= 0 and c not in known).most_common(1)
+    return found[0] if found and found[0][1] >= ANSWERED else None
+
+
+def _swapped(targets: Sequence[int], predicted: Sequence[int]) -> tuple[int, ...]:
+    """Two classes of which each is mostly answered for the other; beyond chance as for a shift."""
+    pairs = Counter(zip(targets, predicted, strict=True))
+    n = Counter(targets)
+
+    def crossed(a: int, b: int) -> bool:
+        right, other = pairs[a, a], pairs[a, b]
+        return other - right >= SHIFT_SIGMAS * math.sqrt(right + other) and other > n[a] / 2
+
+    for (a, b), count in pairs.most_common():
+        if 0 <= a < b and count and crossed(a, b) and crossed(b, a):
+            return a, b, n[a], pairs[a, b], n[b], pairs[b, a]
+    return ()
 
 
 def _chance(targets: Sequence[int], predicted: Sequence[int]) -> tuple[float, float, float]:

@@ -88,7 +88,7 @@ def _missing(facts: RungFacts, name: str, result: JudgeResult) -> Graded:
         text = f"nothing to compare with: there is no run of {name}"
         gate = Gate(gate=UNPROVEN, code="ladder.reference", reason=text)
     row = _row(facts, None, result, gate, None) | {"against": name}
-    return Graded(row=row, code=gate.code)
+    return Graded(row=row, code=gate.code, value_ci95=facts.value_ci95)
 
 
 def _step(step: Comparison, facts: RungFacts, result: JudgeResult, sla: SLA) -> Graded:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from seatrial.codec import record
 from seatrial.tasks import base as tasks
+from seatrial.verdict.proportions import clopper_pearson
 
-from .records import Baseline, Comparison, JudgeResult, RungFacts
+from .records import ANOTHERS, Baseline, Comparison, JudgeResult, RungFacts
 
 PASS, NONE = "pass", "not applicable"
 FAIL, UNPROVEN, NOTE = tasks.FAIL, tasks.UNPROVEN, tasks.NOTE
+
+#: Runs of one model change less than this share of their classes: 0 of 64 on the nets at hand.
+UNSTEADY = 0.01
 
 #: With fewer samples one class for all of them may be honest.
 LEAST_FOR_CONSTANT = 10
@@ -111,7 +115,8 @@ def doubts(facts: RungFacts, result: JudgeResult, limit: float | None = None) ->
         limit: of the drop against it, in the metric's unit.
     """
     told = sorted((d for d in result.doubts if d.gate != NOTE), key=rank)
-    found = _unfit(facts, result) or next(map(gate_of, told), None) or _blind(facts, result, limit)
+    found = _unfit(facts, result) or _unsteady(facts)
+    found = found or next(map(gate_of, told), None) or _blind(facts, result, limit)
     stuck = [o.output for o in facts.outputs if o.constant]
     if found is None and stuck and facts.n >= LEAST_FOR_CONSTANT:
         text = (
@@ -133,10 +138,43 @@ def _unfit(facts: RungFacts, result: JudgeResult) -> Gate | None:
             f"with {baseline.shift:+d} (label_offset = {baseline.shift:+d}?)"
         )
         return Gate(gate=FAIL, code="baseline.labels-shifted", reason=text)
+    if baseline.swapped:
+        a, b, n_a, as_b, n_b, as_a = baseline.swapped
+        text = (
+            f"the labels {a} and {b} are the wrong way round, or the model's classes are: it "
+            f"answers {b} for {as_b} of the {n_a} samples labelled {a}, and {a} for {as_a} of the "
+            f"{n_b} labelled {b}"
+        )
+        return Gate(gate=UNPROVEN, code="baseline.labels-swapped", reason=text)
     if baseline.classes == 1:
         text = "all test samples have the same label: a constant answer would score as well"
         return Gate(gate=UNPROVEN, code="baseline.one-class", reason=text)
-    return _guessing(facts, result, baseline)
+    return _guessing(facts, result, baseline) or _untested(facts, baseline)
+
+
+def _untested(facts: RungFacts, baseline: Baseline) -> Gate | None:
+    if baseline.untested < 0:
+        return None
+    text = (
+        f"no sample of the test set is of class {baseline.untested}, which the float model answers "
+        f"for {baseline.answered} of {facts.n}: nothing shows that INT8 keeps that class; add "
+        "samples of it (or promise nothing of single classes: --class-drop 100)"
+    )
+    return Gate(gate=UNPROVEN, code="baseline.untested-class", reason=text)
+
+
+def _unsteady(facts: RungFacts) -> Gate | None:
+    """A model that answers otherwise when it is run again: no comparison of two runs holds."""
+    told = [f for f in facts.noise if f.agreed >= 0]
+    worst = max(told, key=lambda f: (f.n - f.agreed) / max(f.n, 1), default=None)
+    if worst is None or clopper_pearson(worst.n - worst.agreed, worst.n)[0] <= UNSTEADY:
+        return None
+    text = (
+        f"run again ({worst.what}), the model itself gives {worst.n - worst.agreed} of {worst.n} "
+        "samples another class: random numbers, a state kept between calls, or samples of a batch "
+        "that touch each other; no two runs of it can be compared"
+    )
+    return Gate(gate=UNPROVEN, code="baseline.unsteady", reason=text)
 
 
 def _guessing(facts: RungFacts, result: JudgeResult, baseline: Baseline) -> Gate | None:
@@ -178,6 +216,8 @@ def _blind(facts: RungFacts, result: JudgeResult, limit: float | None) -> Gate |
     )
     if blind.least is None or blind.least <= 0:
         text += ": on these samples the float model is not proven to be better"
+        if blind.answer == ANOTHERS:
+            text += " (does the metric read the outputs, and is higher_is_better right?)"
         return Gate(gate=UNPROVEN, code="baseline.blind", reason=text)
     if limit is None or limit < blind.least:
         return None

@@ -307,6 +307,11 @@ class Baseline:
         shift: -1 or 1 when labels moved by that much fit far better, else 0.
         shifted: accuracy in points with the labels moved so.
         known: the user said what the float model reaches, and it does.
+        untested: a class that no sample has although it is answered; -1: none.
+        answered: how often.
+        swapped: two classes whose labels are the wrong way round: (first, second, samples of the
+            first, of which the second is answered, samples of the second, of which the first is);
+            empty: none.
     """
 
     rung: str
@@ -317,6 +322,13 @@ class Baseline:
     shift: int
     shifted: float
     known: bool = False
+    untested: int = -1
+    answered: int = 0
+    swapped: tuple[int, ...] = ()
+
+
+#: The answer that is blind for a metric that nothing is known of.
+ANOTHERS = "another sample's"
 
 
 @record
