@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from seatrial.verdict.proportions import clopper_pearson
@@ -31,6 +32,10 @@ FLOOR_DB, FLOOR_MARGIN_DB = 60.0, 6.0
 #: were 24 to 70 dB from the pairs taken literally (61 runs of 14 models on 3 runtimes), and 0.4 dB
 #: or more closer to them than these are to float.
 ROUNDING_DB = 24.0
+
+#: Codes of a device's INT8 that is not what its Q/DQ model says.
+IN_FLOAT = "ladder.in-float"
+NOT_THE_PAIRS = ("ladder.noise", IN_FLOAT)
 
 #: An output that no metric reads must follow this share of the reference's variance. INT8 on the
 #: models above follows 90 % or more (10 dB); noise of half the signal's power is no answer.
@@ -132,8 +137,41 @@ def int8_equality(step: Comparison, result: JudgeResult) -> Gate | None:
     beyond = _beyond(step, quantised) if quantised or rounding else ""
     if beyond:
         return Gate(gate=FAIL, code="ladder.noise", reason=beyond)
+    if floating := _in_float(step, result):
+        return Gate(gate=UNPROVEN, code=IN_FLOAT, reason=floating)
     louder = _louder(step, result)
     return Gate(gate=UNPROVEN, code="ladder.noise", reason=louder) if louder else None
+
+
+def _in_float(step: Comparison, result: JudgeResult) -> str:
+    """Why a device's INT8 is rather the float model than its own Q/DQ model, or ``""``.
+
+    A device that leaves quantisers out is better than the model that it was given: its drop says
+    nothing of that model. Sound runtimes were never closer to float than to their pairs, also those
+    that compute in float between them (75 outputs of 3 runtimes: by 1 to 132 dB the other way).
+    """
+    floats = {
+        o.output: math.inf if o.identical else o.sqnr_db
+        for c in result.comparisons
+        if (c.rung, c.target, c.source, c.against)
+        == (step.rung, step.target, step.source, ONNX_FP32)
+        for o in c.outputs
+    }
+    told = [
+        (floats.get(o.output), o.sqnr_db, o.output)
+        for o in step.outputs
+        if o.floating and o.sqnr_db is not None and o.sqnr_db < ROUNDING_DB
+    ]
+    found = [(f, q, name) for f, q, name in told if f is not None and f - q >= FLOOR_MARGIN_DB]
+    if not found:
+        return ""
+    near, far, name = max(found, key=lambda t: t[0] - t[1])
+    size = f"{near:.0f} dB" if near < math.inf else "equal"
+    return (
+        f"output {name!r} is closer to the float model ({size}) than to its own Q/DQ model "
+        f"({far:.0f} dB): part of it did not run in INT8, so neither its latency nor its answers "
+        "stand for INT8"
+    )
 
 
 def _louder(step: Comparison, result: JudgeResult) -> str:

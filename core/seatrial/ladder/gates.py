@@ -14,7 +14,7 @@ from seatrial.sla import SLA
 from seatrial.verdict.proportions import clopper_pearson
 from seatrial.verdict.stats import Paired
 
-from .equality import branches, equal, float_step, int8_equality, rung_facts
+from .equality import NOT_THE_PAIRS, branches, equal, float_step, int8_equality, rung_facts
 from .falls import FAR
 from .health import FAIL, NONE, NOTE, PASS, UNPROVEN, Gate, broken, doubts, gate_of, rank
 from .records import (
@@ -223,7 +223,7 @@ def _row(
     drop = step.paired if step else None
     agreed = 100.0 * step.agreed / step.n if step and step.agreed >= 0 else None
     short = gate.gate == UNPROVEN and drop is not None and drop.needed > 0
-    short = short and gate.code not in ("accuracy.class-drop", "ladder.noise")
+    short = short and gate.code not in ("accuracy.class-drop", *NOT_THE_PAIRS)
     return rows.ladder(
         facts.rung,
         target=facts.target,

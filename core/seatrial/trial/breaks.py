@@ -13,7 +13,7 @@ from seatrial import results as r
 from seatrial.ladder import breaks as lb
 from seatrial.ladder import gates
 from seatrial.ladder import records as lr
-from seatrial.ladder.equality import EQUAL_DB
+from seatrial.ladder.equality import EQUAL_DB, IN_FLOAT, NOT_THE_PAIRS
 from seatrial.ladder.gates import Graded
 from seatrial.ladder.health import FAIL
 from seatrial.trial.beside import Beside
@@ -59,7 +59,19 @@ def explain(trial: Trial, found: Evidence) -> None:
         if told is None and trial.clock.left_s < LEAST_S:
             text = "where it breaks was not looked for: the time was spent"
             told = dataclasses.replace(blank, text=text)
-        state.facts["first_break"] = told or (search.floats() if floats else search.int8())
+        told = told or (search.floats() if floats else search.int8())
+        state.facts["first_break"] = _unquantised(told) if step.code == IN_FLOAT else told
+
+
+def _unquantised(told: lb.Break) -> lb.Break:
+    """Of a device that is rather the float model: what it leaves out is no rounding."""
+    if told.cause != lb.ROUNDING:
+        return told
+    text = (
+        f"none of {told.tested} layers, each by itself, is off by more than a step, and the whole "
+        "is closer to float than to its Q/DQ model: it leaves quantisers between layers out"
+    )
+    return dataclasses.replace(told, cause=lb.OTHER, text=text)
 
 
 def _flips(judged: lr.JudgeResult, row: dict[str, Any]) -> bool:
@@ -90,7 +102,7 @@ def first_broken(graded: tuple[Graded, ...], target: str, judged: lr.JudgeResult
                 continue
             if rung == lr.DEVICE_INT8:
                 beyond_chance = row["ci95"] is not None and row["ci95"][0] > 0
-                moved = beyond_chance or _flips(judged, row) or step.code == "ladder.noise"
+                moved = beyond_chance or _flips(judged, row) or step.code in NOT_THE_PAIRS
             else:  # float that is not equal is judged by its drop
                 moved = row["source"] != lr.NATIVE and step.code.startswith("accuracy.")
             if row["gate"] == FAIL or moved:

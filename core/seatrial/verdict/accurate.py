@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from seatrial.ladder.equality import NOT_THE_PAIRS
 from seatrial.ladder.gates import Graded
 from seatrial.ladder.health import FAIL, PASS, UNPROVEN
 from seatrial.ladder.records import (
@@ -132,7 +133,7 @@ def _say(tally: _Tally, graded: Graded) -> None:
     missing = f"about {need:,} {unit}" if need else ""
     if graded.code == "accuracy.no-labels":
         missing = "labels for the test set (or --accept-agreement)"
-    if graded.code == "ladder.noise" and row["gate"] == UNPROVEN:
+    if graded.code in NOT_THE_PAIRS and row["gate"] == UNPROVEN:
         missing = "an INT8 artefact that computes what its Q/DQ model says"
     if graded.code == "ladder.reference":
         base = row["against"]
@@ -142,7 +143,7 @@ def _say(tally: _Tally, graded: Graded) -> None:
 
 def _equality(case: Case, tally: _Tally, graded: Graded) -> None:
     """The device's INT8 against the same Q/DQ on the reference."""
-    few = graded.row["gate"] == UNPROVEN and graded.code != "ladder.noise"
+    few = graded.row["gate"] == UNPROVEN and graded.code not in NOT_THE_PAIRS
     if few and "device_drop" in case.sla.defaults:
         tally.note(graded.code, _text(graded))
     elif graded.row["gate"] != PASS:

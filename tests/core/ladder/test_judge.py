@@ -235,6 +235,33 @@ def test_a_device_that_moves_numbers_more_than_quantisation_did(
     assert ("more than rounding moves" in found.row["reason"]) is (size > 1)
 
 
+@pytest.mark.parametrize(
+    ("kept", "extra", "accused"),
+    [(0.0, 0.3, True), (0.3, 0.1, True), (1.0, 0.3, False), (1.0, 1.0, False), (0.7, 0.5, False)],
+    ids=["no quantiser", "a third of them", "rounds a little", "rounds much", "rounds its own way"],
+)
+def test_a_device_that_is_rather_the_float_model_proves_no_int8(
+    bench: Any, logits: Make, rows: Any, kept: float, extra: float, accused: bool
+) -> None:
+    """It leaves quantisers out: better than its own Q/DQ model, whose drop it does not show."""
+    values, labels = logits(1500)
+    lost = np.random.default_rng(5).normal(0, 1.2, values.shape).astype(np.float32)
+    device = noisy(values + np.float32(kept) * lost, extra, seed=6)
+    rungs = ladder(bench, values, values + lost)
+    rungs.append(
+        lr.Rung(
+            rung=lr.DEVICE_INT8, outputs=bench.store({"y": device}), target="a:b", source="qdq:a"
+        )
+    )
+    graded = rows(bench.judge(bench.test_set(labels.tolist(), 1500), rungs))
+    found = graded["device-int8", "onnx-int8"]
+    assert (found.code == "ladder.in-float") is accused, found.row["reason"]
+    if accused:
+        assert found.row["gate"] == "not proven" and found.row["n_needed"] is None
+        assert "'y' is closer to the float model (" in found.row["reason"]
+        assert "neither its latency nor its answers" in found.row["reason"]
+
+
 @pytest.mark.parametrize("n", [300, 1000, 3000])
 def test_a_baseline_barely_above_chance_never_passes(
     bench: Any, logits: Make, rows: Any, n: int
