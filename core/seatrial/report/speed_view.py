@@ -272,7 +272,7 @@ def conditions(data: Data) -> Sheet:
     row = (
         f"{part['cpus']} ({part['cores']})",
         "pinned" if part["pinned"] else "not pinned",
-        str(part["threads"] or "auto"),
+        _threads(data, part["threads"]),
         safe(part["governor"], 20) or untold,
         f"{nr.points(part['load_before'])} > {nr.points(part['load_after'])}",
         untold if part["stolen_percent"] is None else f"{part['stolen_percent']:.1f} %",
@@ -282,6 +282,12 @@ def conditions(data: Data) -> Sheet:
     heads = "cpus|threads are|threads|governor|load|stolen|throttled|energy"
     notes = [safe(text, 200) for text in part["disturbances"]]
     return Sheet("Measured under", columns(heads), [row], notes)
+
+
+def _threads(data: Data, asked: int) -> str:
+    """Threads of one inference, one call at a time, over all targets."""
+    given = {row["threads"] for _, row in _timed(data) if row["streams"] == 1} or {asked}
+    return "by target" if len(given) > 1 else str(given.pop() or "auto")
 
 
 def label(row: Data) -> str:

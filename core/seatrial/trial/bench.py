@@ -51,7 +51,7 @@ def bench(options: BenchOptions, progress: Progress) -> Report:
         out = Path(options.out) if options.out else Path(folder)
         trial = Trial("bench", out, jobs=options.jobs, config=config, progress=progress)
         trial.seed = config.run.seed
-        trial.threads = config.run.threads or 0
+        trial.threads_flag = options.threads is not None
         with trial:
             report = _bench(trial, options)
         if options.out:

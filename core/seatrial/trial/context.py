@@ -112,7 +112,10 @@ class Trial:
         self.targets: list[TargetState] = []
         self.admitted: Admitted | None = None
         self.seed = 0
-        self.threads = 0
+        #: of one inference where a target's own table does not say; 0: the runtime's choice
+        self.threads = config.run.threads or 0
+        #: named by a flag: they count for every target
+        self.threads_flag = False
         #: what passes of calibration gave, in order
         self.calibrations: list[RangesResult] = []
         #: bytes per second that this machine copies; ``None``: not measured yet
@@ -175,6 +178,12 @@ class Trial:
         table = self.config.target(state.id)
         return table.options if table else {}
 
+    def threads_of(self, state: TargetState) -> int:
+        """CPU threads of one inference on a target: the flag, its own table, ``[run]``."""
+        table = self.config.target(state.id)
+        own = table.threads if table is not None and not self.threads_flag else None
+        return own or self.threads
+
     def call(
         self,
         state: TargetState,
@@ -216,7 +225,7 @@ class Trial:
             piece: the artefact.
             samples: a sample store.
             indices: which samples; ``None``: all.
-            threads: of one inference; ``None``: as for the whole command.
+            threads: of one inference; ``None``: see :meth:`threads_of`.
             taps: inner ONNX tensors to give as well.
             batch: samples per inference; 0: the model's.
             optimise: as it ships; otherwise the graph as it is.
@@ -224,7 +233,7 @@ class Trial:
         """
         load = piece.load(
             state,
-            threads=self.threads if threads is None else threads,
+            threads=self.threads_of(state) if threads is None else threads,
             optimise=optimise,
             options=self.options(state),
         )
@@ -254,7 +263,7 @@ class Trial:
         """Open a session on a target's artefact."""
         request = piece.load(
             state,
-            threads=self.threads if threads is None else threads,
+            threads=self.threads_of(state) if threads is None else threads,
             streams=streams,
             profile=profile,
             optimise=optimise,

@@ -91,7 +91,7 @@ def streams(trial: Trial, entered: Sequence[Contestant], wanted: int | None) -> 
         table = trial.config.target(one.state.id)
         count = wanted or (table.streams if table else None) or min(cores, MOST_STREAMS)
         if count > 1:
-            threads = max(1, (trial.threads or cores) // count)
+            threads = max(1, (trial.threads_of(one.state) or cores) // count)
             found.append(dataclasses.replace(one, streams=count, threads=threads))
     return found
 

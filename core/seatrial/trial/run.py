@@ -77,7 +77,7 @@ def run(options: RunOptions, progress: Progress) -> Report:
         budget_s=QUICK_S if quick else None,
     )
     trial.seed = config.run.seed
-    trial.threads = config.run.threads or 0
+    trial.threads_flag = options.threads is not None
     try:
         with trial:
             _stages(trial, found, options, model)

@@ -34,7 +34,7 @@ class Contestant:
     Attributes:
         feed: what it is fed; ``None``: what all are.
         streams: calls in flight.
-        threads: of one inference; ``None``: as many as everybody.
+        threads: of one inference; ``None``: as many as its target has.
     """
 
     state: TargetState
@@ -127,9 +127,15 @@ def time_all(
         trial.blame(one.state, timing.fault, decisive=False)
     after = machine.look()
     told = machine.conditions(
-        before, after, threads=trial.threads, energy=(meter.source, meter.reason)
+        before, after, threads=_threads(trial, entered), energy=(meter.source, meter.reason)
     )
     return Rounds(list(entered), tuple(told["disturbances"]), told)
+
+
+def _threads(trial: Trial, entered: Sequence[Contestant]) -> int:
+    """What every target was given; where they differ, what the command says."""
+    given = {trial.threads_of(one.state) for one in entered}
+    return given.pop() if len(given) == 1 else trial.threads
 
 
 def _facts(trial: Trial, one: Contestant) -> Facts:
@@ -147,7 +153,7 @@ def _facts(trial: Trial, one: Contestant) -> Facts:
         shape=piece.shape or turned,
         layout=piece.layout,
         streams=one.streams,
-        threads=trial.threads if one.threads is None else one.threads,
+        threads=trial.threads_of(one.state) if one.threads is None else one.threads,
         batch=trial.batch,
         artifact_bytes=piece.ref.bytes,
         build_s=round(piece.build_s, 3),

@@ -164,6 +164,8 @@ def _tree_toml() -> str:
     quick = true
     [data.test]
     source = "{shelf}/tree-test.npz[0:256]"
+    [target."onnxruntime:cpu"]
+    threads = 1
     """
 
 

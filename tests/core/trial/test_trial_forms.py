@@ -38,7 +38,7 @@ def trial(shape=("N", 3, 8, 8), *, streams=None, threads=0, flow=(), batch=1, dt
     return types.SimpleNamespace(
         model=types.SimpleNamespace(facts=facts, ref=REF),
         config=types.SimpleNamespace(target=lambda name: table),
-        threads=threads,
+        threads_of=lambda state: threads,
         batch=batch,
         progress=lambda *words: None,
     )

@@ -350,6 +350,8 @@ def test_limits_from_flags_are_asked(trial):
     assert report["sla"]["max_memory_mb"] == 8192
     (target,) = [t for t in report["targets"] if t["decides"]]
     assert target["answers"]["fast"] == "SHIP"
+    # Its own table says one thread; the command says nothing.
+    assert {row["threads"] for row in target["benchmark"] if row["streams"] == 1} == {1}
     # Fewer calls do not bound a p99 from above.
     assert all(row["n"] >= 368 for row in target["benchmark"])
 
