@@ -111,7 +111,10 @@ class TransformLayout(Protocol):
 
     @hookspec(firstresult=True)
     def seatrial_transform_layout(self, request: r.LayoutRequest, job: Job) -> r.LayoutResult:
-        """Give the model with its image inputs in the wanted layout."""
+        """Give the model with its image inputs in the wanted layout.
+
+        Where the compiler does not take the form, raise :class:`seatrial.models.RefusedError`.
+        """
 
 
 class Quantize(Protocol):
@@ -127,7 +130,13 @@ class BuildFloat(Protocol):
 
     @hookspec(firstresult=True)
     def seatrial_build(self, request: r.BuildRequest, job: Job) -> r.Build:
-        """Give the target's float artefact and state its precision."""
+        """Give the target's float artefact and state its precision.
+
+        In a build hook raise :class:`seatrial.models.RefusedError` where the compiler does not
+        take the model: forms that no compile-check was asked of (camera frames, another layout,
+        free shapes) are built as well, and of these a refusal is an answer with its findings. Of
+        the model that the compile-check took it is a fault: the two disagree.
+        """
 
 
 class BuildInt8(Protocol):
@@ -135,7 +144,10 @@ class BuildInt8(Protocol):
 
     @hookspec(firstresult=True)
     def seatrial_build_int8(self, request: r.Int8Request, job: Job) -> r.Int8Build:
-        """Give the target's own INT8 artefact, and say which nodes stayed float."""
+        """Give the target's own INT8 artefact, and say which nodes stayed float.
+
+        Refusals as for ``seatrial_build``.
+        """
 
 
 class Load(Protocol):

@@ -179,7 +179,8 @@ def obey(command: Mapping[str, Any], loop: Loop, files: JobFiles) -> Any:
 
 def _fault(fault: calls.CallFault) -> dict[str, Any]:
     fields = {"kind": fault.kind.value, "reason": fault.reason, "rss_mb": peak_rss_mb()}
-    return {**fields, "user_error": fault.user_error} if fault.user_error else fields
+    more = {"user_error": fault.user_error, "refusal": fault.refusal}
+    return {**fields, **{name: told for name, told in more.items() if told}}
 
 
 def _on_channel(job: Mapping[str, Any], folder: Path, channel: Channel, parent: int) -> None:

@@ -11,13 +11,14 @@ import inspect
 import json
 import traceback
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from seatrial import hookspecs
 from seatrial.codec import CodecError, decode, encode, record
 from seatrial.errors import UserError, one_line
-from seatrial.results import CONTRACT, Description, FaultKind, LoadRequest
+from seatrial.models import RefusedError
+from seatrial.results import CONTRACT, Description, FaultKind, Finding, LoadRequest
 
 from .files import JobFiles
 
@@ -47,15 +48,21 @@ class Described:
 class CallFault(Exception):
     """A call gave no result; the child tells its parent the kind and one line.
 
-    ``user_error`` holds the parts of a :class:`UserError` that a core task raised.
+    ``user_error`` holds the parts of a :class:`UserError` that a core task raised, ``refusal`` the
+    findings, as JSON, of a :class:`RefusedError` that a plugin raised.
     """
 
     def __init__(
-        self, kind: FaultKind, reason: str, user_error: Mapping[str, str] | None = None
+        self,
+        kind: FaultKind,
+        reason: str,
+        user_error: Mapping[str, str] | None = None,
+        refusal: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.kind = kind
         self.reason = reason
         self.user_error = user_error
+        self.refusal = tuple(refusal)
         super().__init__(reason)
 
 
@@ -78,7 +85,12 @@ def guarded(work: Callable[[], Any]) -> Any:
         traceback.print_exc()
         memory = isinstance(error, MemoryError) or looks_like_memory(str(error))
         kind = FaultKind.OUT_OF_MEMORY if memory else FaultKind.RAISED
-        raise CallFault(kind, one_line(error)) from None
+        refusal = [checked(f, Finding, "RefusedError") for f in _findings(error)]
+        raise CallFault(kind, one_line(error), refusal=refusal) from None
+
+
+def _findings(error: Exception) -> tuple[Finding, ...]:
+    return error.findings if isinstance(error, RefusedError) else ()
 
 
 class Plugin:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.codec import CodecError, decode
-from seatrial.results import Artifact, Fault, FaultKind
+from seatrial.results import Artifact, Fault, FaultKind, Finding
 from seatrial.worker import write_json
 from seatrial.workspace import artifact_problem
 
@@ -34,6 +34,16 @@ def decoded(job: Prepared, finished: Finished, kind: type[Any] | None) -> tuple[
             log=job.log_name,
         ), None
     return None, result
+
+
+def refusal(finished: Finished, fault: Fault | None) -> tuple[Finding, ...]:
+    """What a hook refused, where it raised and nothing worse came after."""
+    if fault is None or fault.kind is not FaultKind.RAISED:
+        return ()
+    try:
+        return tuple(decode(Finding, told) for told in finished.refusal)
+    except (CodecError, TypeError):
+        return ()
 
 
 def _task_type(name: str) -> type[Any] | None:

@@ -15,7 +15,7 @@ from seatrial.errors import UserError
 from seatrial.results import Fault, FaultKind, Ref
 from seatrial.workspace import Workspace
 
-from .collecting import decoded, store
+from .collecting import decoded, refusal, store
 from .inprocess import LocalTransport, run_here
 from .memory import Memory, Remembered, key_of
 from .outcome import Outcome
@@ -249,6 +249,7 @@ class Desk:
         outcome: Outcome[Any] = Outcome(
             result=result,
             fault=fault,
+            refusal=refusal(finished, fault),
             seconds=time.monotonic() - begin,
             peak_rss_mb=finished.peak_mb,
             log=job.log if job.log.exists() else None,

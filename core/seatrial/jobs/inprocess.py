@@ -35,6 +35,7 @@ def run_here(job: Prepared, progress: Progress) -> Finished:
         return Finished(
             fault=_fault(error, job.call.name),
             user_error=error.user_error,
+            refusal=error.refusal,
             peak_mb=peak_rss_mb(),
         )
     kind = fields.get("type_name", "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from seatrial.results import Fault
+from seatrial.results import Fault, Finding
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -57,6 +57,8 @@ class Outcome(Generic[T]):
     Attributes:
         result: decoded and checked; ``None`` when there is a fault.
         fault: why there is no result.
+        refusal: findings of the ``RefusedError`` that the hook raised: the fault says so too, and
+            whoever asked decides whether it is one.
         seconds: wall time, process start included.
         peak_rss_mb: of the whole process tree.
         log: what the child printed, capped.
@@ -69,6 +71,7 @@ class Outcome(Generic[T]):
 
     result: T | None = None
     fault: Fault | None = None
+    refusal: tuple[Finding, ...] = ()
     seconds: float = 0.0
     peak_rss_mb: float = 0.0
     log: Path | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import queue
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class Finished:
     type: str = ""
     fault: Fault | None = None
     user_error: Mapping[str, str] | None = None
+    refusal: Sequence[Any] = ()
     network: str = ""
     peak_mb: float = 0.0
 
@@ -116,6 +117,7 @@ def wait_for(child: Child, supervisor: Supervisor, job: Prepared, progress: Prog
         type=str(said.get("type_name", "")) if said else "",
         fault=fault,
         user_error=said.get("user_error") if said else None,
+        refusal=said.get("refusal", ()) if said else (),
         network=talk.network,
         peak_mb=ending.peak_mb,
     )

@@ -92,7 +92,7 @@ def layouts(data: Data) -> Sheet:
                 (
                     safe(target["target"], NAME),
                     " ".join(filter(None, (safe(row["layout"], 12), safe(row["dtype"], 8)))) + star,
-                    row["fault"]["kind"] if row["fault"] else _method(row),
+                    _how(row),
                     equal,
                     nr.significant(row["p50_ms"]),
                     _penalty(row),
@@ -116,7 +116,11 @@ def layouts(data: Data) -> Sheet:
     return Sheet("Layout", columns(heads), rows, notes, note)
 
 
-def _method(row: Data) -> str:
+def _how(row: Data) -> str:
+    if row["fault"]:
+        return str(row["fault"]["kind"])
+    if row["refused"]:
+        return "refused"
     return f"{safe(row['method'], 24)} (+{row['transposes_added']} -{row['transposes_removed']})"
 
 

@@ -136,6 +136,7 @@ def layout_variant(layout: str, method: str, **known: Any) -> Row:
         "runtime": "",
         "reorder_ms": None,
         "reason": "",
+        "refused": [],
         "fault": None,
     }
     return filled("layout variant", blank, known)

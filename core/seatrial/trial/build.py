@@ -96,6 +96,7 @@ def build_float(
     *,
     model: r.Ref | None = None,
     decisive: bool = True,
+    refusals: list[r.Finding] | None = None,
 ) -> Piece | None:
     """The float artefact (``fp32`` or ``native``), or ``None`` with the fault in the state.
 
@@ -106,6 +107,8 @@ def build_float(
         shapes: static shapes; empty: as the model has them.
         model: built in place of the trial's model.
         decisive: without it there is no verdict on the target.
+        refusals: given for a form that no compile-check was asked of: that the compiler refuses
+            it is an answer, whose findings are put here, and no fault.
     """
     if not state.offers("seatrial_build"):
         return None
@@ -119,6 +122,9 @@ def build_float(
     outcome = trial.call(state, "seatrial_build", request, [request.model])
     result: r.Build | None = outcome.result
     if result is None:
+        if refusals is not None and outcome.refusal:
+            refusals += outcome.refusal
+            return None
         trial.blame(state, outcome.fault, decisive=decisive and precision == "fp32")
         return None
     return Piece(
@@ -194,10 +200,18 @@ def build_int8(
 
 
 def build_portable(
-    trial: Trial, state: TargetState, ref: r.Ref, shapes: Mapping[str, tuple[int, ...]]
+    trial: Trial,
+    state: TargetState,
+    ref: r.Ref,
+    shapes: Mapping[str, tuple[int, ...]],
+    refusals: list[r.Finding] | None = None,
 ) -> Piece | None:
-    """The INT8 artefact of a portable Q/DQ model; a fault costs only this one."""
-    return _int8(trial, state, ref, f"qdq:{ref.sha256[:16]}", calibration=None, shapes=shapes)
+    """The INT8 artefact of a portable Q/DQ model; a fault costs only this one.
+
+    ``refusals``: as for :func:`build_float`.
+    """
+    source = f"qdq:{ref.sha256[:16]}"
+    return _int8(trial, state, ref, source, calibration=None, shapes=shapes, refusals=refusals)
 
 
 def build_given(
@@ -217,6 +231,7 @@ def _int8(
     *,
     calibration: r.Ref | None,
     shapes: Mapping[str, tuple[int, ...]],
+    refusals: list[r.Finding] | None = None,
 ) -> Piece | None:
     form = "float" if source == NATIVE else "qdq"
     request = r.Int8Request(
@@ -231,6 +246,9 @@ def _int8(
     refs = [model, *([calibration] if calibration else [])]
     outcome = trial.call(state, "seatrial_build_int8", request, refs, timeout_s=1800)
     result: r.Int8Build | None = outcome.result
+    if result is None and refusals is not None and outcome.refusal:
+        refusals += outcome.refusal
+        return None
     if result is None:
         state.facts["int8_fault"] = outcome.fault
         trial.blame(state, outcome.fault, decisive=False)

@@ -7,9 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from seatrial import results as r
 from seatrial.benchmark.ranking import ratio
 from seatrial.report import rows, speed_rows
-from seatrial.trial import build
+from seatrial.trial import build, layouts
 from seatrial.trial.context import total_memory_mb
 from seatrial.trial.timing import FREE, Contestant, Rounds
 
@@ -49,7 +50,11 @@ def dynamic(trial: Trial, entered: Sequence[Contestant]) -> list[Contestant]:
             one.state.facts.setdefault("generality_notes", {})[one.piece.stated] = why
             continue
         trial.progress("build", f"{one.state.id} {one.piece.stated} with free shapes")
-        piece = _build(trial, one)
+        refusals: list[r.Finding] = []
+        piece = _build(trial, one, refusals)
+        if refusals:
+            told = layouts.refused_text(refusals)
+            one.state.facts.setdefault("generality_notes", {})[one.piece.stated] = told
         if piece is not None:
             piece.form, piece.layout = "dynamic", one.piece.layout
             found.append(dataclasses.replace(one, name=one.name + FREE, piece=piece))
@@ -68,11 +73,11 @@ def _why_not(trial: Trial, one: Contestant) -> str:
     return ""
 
 
-def _build(trial: Trial, one: Contestant) -> Piece | None:
+def _build(trial: Trial, one: Contestant, refusals: list[r.Finding]) -> Piece | None:
     if one.name == FLOAT:
-        return build.build_float(trial, one.state, FLOAT, {}, decisive=False)
+        return build.build_float(trial, one.state, FLOAT, {}, decisive=False, refusals=refusals)
     assert one.piece.portable is not None
-    return build.build_portable(trial, one.state, one.piece.portable, {})
+    return build.build_portable(trial, one.state, one.piece.portable, {}, refusals)
 
 
 def streams(trial: Trial, entered: Sequence[Contestant], wanted: int | None) -> list[Contestant]:

@@ -150,6 +150,7 @@ def prove(
         other["host_ms"] = made.nhwc_ms if camera.layout == "NCHW" else made.nchw_ms
     variant["transposes_added"] = int(camera.layout == "NCHW")
     static = {name: shape for name, shape in shapes.items() if name != camera.name}
+    refusals: list[r.Finding] = []
     piece = build.build_float(
         trial,
         state,
@@ -157,7 +158,11 @@ def prove(
         {**static, camera.name: camera.shape},
         model=camera.model,
         decisive=False,
+        refusals=refusals,
     )
+    if refusals:
+        layouts.refuse(variant, refusals)
+        return
     if piece is None:
         variant["fault"] = encode(state.facts["faults"][-1]) if state.facts.get("faults") else None
         return

@@ -5,7 +5,7 @@ The proof runs here; the price is measured with everything else in the benchmark
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from seatrial import results as r
@@ -14,7 +14,7 @@ from seatrial.benchmark.records import Timing
 from seatrial.codec import encode
 from seatrial.layout.types import CompareRequest, CompareResult
 from seatrial.report import rows, target_rows
-from seatrial.trial import build, execution
+from seatrial.trial import build, built, execution
 from seatrial.trial.build import Piece
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ def prove(
     )
     outcome = trial.call(state, "seatrial_transform_layout", request, [request.model])
     result: r.LayoutResult | None = outcome.result
+    if result is None and outcome.refusal:
+        refuse(variant, outcome.refusal)
+        return
     if result is None:
         variant["fault"] = encode(outcome.fault) if outcome.fault else None
         trial.blame(state, outcome.fault, decisive=False)
@@ -108,6 +111,21 @@ def prove(
     )
     # The session loop undoes the artefact's ``perm``, so both stores are in the model's own axes.
     enter(trial, state, OTHER, piece, (samples, samples))
+
+
+def refuse(variant: rows.Row, findings: Sequence[r.Finding]) -> None:
+    """Keep that the compiler does not take a variant: an answer like any other, and no fault."""
+    variant["refused"] = [
+        {"node": f.node, "op_type": f.op_type, "reason": f.reason} for f in findings[: built.MOST]
+    ]
+    variant["reason"] = refused_text(findings)
+
+
+def refused_text(findings: Sequence[r.Finding]) -> str:
+    """One line: the first node that a compiler refuses in a form, and how many more."""
+    first = findings[0]
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return f"the compiler refuses this form: {first.node or 'the model'}: {first.reason}{more}"
 
 
 def note(state: TargetState, native: str, name: str, variant: rows.Row) -> None:

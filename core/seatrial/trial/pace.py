@@ -221,7 +221,7 @@ def _timed(
 
 def _enter(trial: Trial, found: Evidence, state: TargetState, one: Try, ref: r.Ref) -> None:
     shapes = state.facts.get("shapes", {})
-    piece = build.build_portable(trial, state, ref, shapes)
+    piece = build.build_portable(trial, state, ref, shapes, [])
     if piece is None:
         one.reason = "the target does not build it"
         return

@@ -77,7 +77,7 @@ class Prices:
     def _built(self, state: TargetState, point: Point, ref: r.Ref) -> timing.Contestant | None:
         self.trial.progress("recovery", f"building {point.name} on {state.id}")
         shapes = state.facts.get("shapes", {})
-        piece = build.build_portable(self.trial, state, ref, shapes)
+        piece = build.build_portable(self.trial, state, ref, shapes, [])
         if piece is None:
             return None
         point.contestants[state.id] = timing.Contestant(state, point.name, piece)

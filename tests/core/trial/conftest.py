@@ -113,14 +113,14 @@ def plugins(once):
     """A folder with the backends of these tests; ``ruin`` dies when it is imported."""
 
     def make(folder: Path) -> None:
-        for name in ("shaky", "sly", "fibs", "ruin"):
+        for name in ("shaky", "sly", "fibs", "picky", "ruin"):
             info = folder / f"seatrial_{name}-1.0.dist-info"
             info.mkdir()
             (info / "METADATA").write_text(
                 f"Metadata-Version: 2.1\nName: seatrial-{name}\nVersion: 1.0\n"
             )
             (info / "entry_points.txt").write_text(f"[seatrial]\n{name} = seatrial_{name}\n")
-        for name in ("shaky", "sly", "fibs"):
+        for name in ("shaky", "sly", "fibs", "picky"):
             shutil.copy2(_HERE / f"seatrial_{name}.py", folder)
         (folder / "seatrial_ruin.py").write_text("import os\nos.abort()\n")
 
