@@ -156,7 +156,7 @@ def coverage() -> str:
         "What the conformance kit counted for each backend: models that it must take and compute "
         "(*right*; *partial*: taken, but not all of it on the target), what was *refused* where "
         "that is allowed, and gaps that are declared with a reason: *notimpl* (the backend could), "
-        "*notyet* (its toolchain cannot), *never*. "
+        "*notyet* (its toolchain cannot), *never*; *flaky* is right on some runs only. "
         "[The tutorial](tutorial.md#5-pass-the-conformance-kit) tells how the kit works. The "
         "tables are the output of `make kit` and `make vendors`, not typed in.",
         "",

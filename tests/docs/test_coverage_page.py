@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from seatrial.testing import record
+from seatrial.testing.gaps import WORDS
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = ROOT / "docs" / "backends"
@@ -31,9 +32,6 @@ def test_every_backend_is_there_whole_and_nothing_failed():
         assert sum(len(gap["cases"]) for gap in made["gaps"]) == gaps, made["suite"]
         assert all(gap["reason"] for gap in made["gaps"])
         assert f"| {made['suite']} |" in page
-
-
-WORDS = ("notimpl", "notyet", "never")
 
 
 def test_every_toolchain_that_runs_here_was_called_directly():

@@ -240,3 +240,86 @@ def test_a_toolchain_in_another_environment_is_tested_there(lab):
     )
     ran = lab.run(text, f"TestGood::{RELU}", "TestGood::test_probe", "TestGood::test_session")
     assert {word for word, _ in ran.ends.values()} == {"passed"}, ran.ends
+
+
+FLAKY = """
+from seatrial.testing import BackendSuite, flaky
+
+NOW_AND_THEN = {"operators/*": flaky("unwritten memory"), "hooks/session": flaky("likewise")}
+
+class TestRight(BackendSuite):
+    backend = "crash"
+    gaps = NOW_AND_THEN
+
+class TestWrong(BackendSuite):
+    backend = "wrong"
+    gaps = NOW_AND_THEN
+
+class TestFussy(BackendSuite):
+    backend = "fussy"
+    gaps = NOW_AND_THEN
+
+class TestDying(BackendSuite):
+    backend = "crash"
+    stand_in = "dying"
+    gaps = {"operators/*": flaky("it dies", shows="fault")}
+"""
+
+
+@pytest.fixture(scope="module")
+def loose(lab):
+    names = [f"TestRight::{t}" for t in (RELU, TANH, "test_session")]
+    names += [f"TestWrong::{RELU}", "TestFussy::test_session"]
+    return lab.run(FLAKY, *names, *(f"TestDying::{t}" for t in (RELU, TANH)))
+
+
+@pytest.mark.parametrize(
+    ("test", "word", "says"),
+    [
+        (f"TestRight::{RELU}", "passed", ""),
+        ("TestRight::test_session", "passed", ""),
+        (f"TestWrong::{RELU}", "xfailed", "flaky: unwritten memory"),
+        ("TestFussy::test_session", "xfailed", "flaky: likewise"),
+        (f"TestRight::{TANH}", "failed", "declared to be wrong, but it is fault"),
+        (f"TestDying::{RELU}", "passed", ""),
+        (f"TestDying::{TANH}", "xfailed", "flaky: it dies"),
+    ],
+)
+def test_flaky_goes_either_way_but_covers_no_crash_unsaid(loose, test, word, says):
+    assert loose[test][0] == word, loose[test]
+    assert says in loose[test][1]
+
+
+def test_flaky_is_counted_apart_however_it_ended(loose):
+    badges = dict(re.findall(r"badge: seatrial kit (.*) contract 1.0: (.*)", loose.output))
+    assert "| 0 of 1 right | 1 flaky" in badges["wrong:sim"]
+    assert "| 0 of 2 right | 2 flaky" in badges["crash:sim (dying)"]
+    assert "| 0 of 3 right | 2 flaky, 1 failed" in badges["crash:sim"]
+
+
+def test_a_lie_is_never_flaky():
+    from seatrial.testing import flaky
+
+    with pytest.raises(ValueError, match="not flaky"):
+        flaky("now and then", shows="dishonest")
+
+
+def test_the_badge_adds_up():
+    from seatrial.testing import record, table
+
+    columns = {c: 2 + k for k, c in enumerate(record.COLUMNS)}
+    rows = {
+        f"{family}/{c}-{n}": {"column": c, "ops": []}
+        for c, count in columns.items()
+        for n in range(count)
+        for family in ("nets", "nodes")
+    }
+    parts = table.badge("acme:npu", rows).split(" | ")
+    mine, nodes = ", ".join(parts[1:3]), parts[3]
+    for text in (mine, nodes):
+        right, asked = map(int, re.search(r"(\d+) of (\d+) right", text).groups())
+        told = re.findall(r", (\d+) (\w+)", text)
+        assert right == columns["right"] + columns["partial"]
+        assert [word for _, word in told] == ["refused", *record.WORDS, "failed"]
+        assert right + sum(int(n) for n, _ in told) == asked
+        assert asked == sum(columns.values()) - columns["not asked"]

@@ -14,11 +14,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .gaps import Gap, never, notimpl, notyet
+    from .gaps import Gap, flaky, never, notimpl, notyet
     from .local import LocalJob
     from .suite import BackendSuite
 
-__all__ = ["BackendSuite", "Gap", "LocalJob", "never", "notimpl", "notyet"]
+__all__ = ["BackendSuite", "Gap", "LocalJob", "flaky", "never", "notimpl", "notyet"]
 
 _WHERE = {"LocalJob": "local", "BackendSuite": "suite"}
 

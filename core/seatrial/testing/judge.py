@@ -12,9 +12,8 @@ from seatrial.jobs.answers import Answer
 from seatrial.results import Claim, CompileReport, Depth, FaultKind, Placement, Verdict
 
 from .cases import BROKEN, Case
-from .gaps import DISHONEST, FAULT, REFUSED, WRONG
+from .gaps import DISHONEST, FAULT, REFUSED, RIGHT, WRONG
 
-RIGHT = "right"
 #: Only the table was asked, and it said nothing that it may not.
 CLAIMED = "claimed"
 

@@ -16,7 +16,7 @@ from seatrial.samples import Samples, StoreWriter
 from . import cases
 from .bed import Bed
 from .cases import Case
-from .gaps import Gaps, find
+from .gaps import FAULT, Gaps, find
 from .judge import difference
 
 #: Attribute of a test method: the name under which gaps and the coverage table know it.
@@ -52,8 +52,13 @@ def item(name: str, *hooks: str, usable: bool | None = None) -> Callable[[Any], 
             note(word=gap.word, reason=gap.reason)
             try:
                 test(self, bed)
-            except (AssertionError, pytest.fail.Exception):
+            except (AssertionError, pytest.fail.Exception) as error:
+                # ``good`` fails so: a fault, which flaky does not cover unless it says so.
+                if gap.either and gap.shows != FAULT and not isinstance(error, AssertionError):
+                    raise
                 pytest.xfail(f"{gap.word}: {gap.reason}")
+            if gap.either:
+                return None
             pytest.fail(
                 f"declared {gap.word} ({gap.reason}), but it works: remove the gap {pattern!r}",
                 pytrace=False,

@@ -19,12 +19,13 @@ from typing import Any
 import seatrial
 
 from .cases import FAMILIES
+from .gaps import WORDS
 
 #: Names the folder for the tables.
 VARIABLE = "SEATRIAL_KIT_TABLE"
 SCHEMA = "seatrial.kit/1"
 #: Columns, left to right; the last one must be empty for a pass.
-COLUMNS = (*("right", "partial", "refused", "notimpl", "notyet", "never", "not asked", "failed"),)
+COLUMNS = ("right", "partial", "refused", *WORDS, "not asked", "failed")
 #: Operators that are named; the rest is counted.
 _NAMED = 40
 #: Cases that are named in a row of gaps.
@@ -86,7 +87,7 @@ def table(suite: str, rows: Rows, badge: str) -> dict[str, Any]:
 def _gaps(rows: Rows) -> list[dict[str, Any]]:
     found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for name, facts in sorted(rows.items()):
-        if facts["column"] in ("notimpl", "notyet", "never"):
+        if facts["column"] in WORDS:
             key = facts["column"], str(facts.get("reason", "")), str(facts.get("shows", ""))
             found[key].append(name)
     return [
@@ -170,7 +171,7 @@ def _nodes(made: Table) -> tuple[object, ...] | None:
     run = count.total() - count["not asked"]
     if not run:
         return None
-    gaps = sum(count[word] for word in ("notimpl", "notyet", "never"))
+    gaps = sum(count[word] for word in WORDS)
     tried, never = made["operators"]["tried"], len(made["operators"]["never"])
     numbers = (run, count["right"], count["partial"], count["refused"], gaps)
     return (made["suite"], *(n or "-" for n in numbers), f"{tried - never} of {tried}")

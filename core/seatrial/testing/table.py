@@ -16,6 +16,7 @@ import pytest
 from seatrial.text import clean
 
 from . import record
+from .gaps import FLAKY, WORDS
 from .record import COLUMNS
 
 _PROPERTY = "seatrial_kit"
@@ -77,10 +78,11 @@ def column_of(report: pytest.TestReport, facts: Mapping[str, Any]) -> str:
     """Where a test is counted."""
     if report.failed:
         return "failed"
-    if hasattr(report, "wasxfail"):
-        return str(facts.get("word", "notimpl"))
-    if report.skipped:
+    excused = hasattr(report, "wasxfail")
+    if report.skipped and not excused:
         return "not asked"
+    if excused or facts.get("word") == FLAKY:  # flaky however it ended this time
+        return str(facts.get("word", "notimpl"))
     if facts.get("how") == "refused":
         return "refused"
     return "partial" if facts.get("partial") else "right"
@@ -124,18 +126,30 @@ def _unusable(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [clean(text, 200) for text in sorted(why)]
 
 
+def _good(count: Counter[str]) -> int:
+    return count["right"] + count["partial"]
+
+
+def _asked(count: Counter[str]) -> int:
+    return count.total() - count["not asked"]
+
+
+def _others(count: Counter[str]) -> list[str]:
+    """What was asked and is not right, column by column: with the right ones it adds up."""
+    return [f"{count[c]} {c}" for c in ("refused", *WORDS, "failed") if count[c]]
+
+
 def badge(suite: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """One line to quote: what was asked, and how it ended."""
     mandatory = [v for k, v in rows.items() if not k.startswith("nodes/")]
     nodes = [v for k, v in rows.items() if k.startswith("nodes/")]
     count = Counter(v["column"] for v in mandatory)
-    asked = len(mandatory) - count["not asked"]
-    gaps = ", ".join(f"{count[w]} {w}" for w in ("notimpl", "notyet", "never") if count[w])
-    parts = [f"{count['right'] + count['partial']} of {asked} right", gaps or "no gaps"]
+    gaps = _others(count) + ([] if any(count[w] for w in WORDS) else ["no gaps"])
+    parts = [f"{_good(count)} of {_asked(count)} right", ", ".join(gaps)]
     if nodes:
         of = Counter(v["column"] for v in nodes)
-        good = of["right"] + of["partial"]
-        parts.append(f"node tests {good} right, {of['refused']} refused of {len(nodes)}")
+        said = ", ".join([f"{_good(of)} of {_asked(of)} right", *_others(of)])
+        parts.append(f"node tests: {said}")
     contract = next((v["contract"] for v in rows.values() if v.get("contract")), "")
     failed = sum(v["column"] == "failed" for v in rows.values())
     unusable = any(v.get("how") == "unusable" for v in rows.values())
