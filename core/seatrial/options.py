@@ -86,13 +86,14 @@ class CheckOptions:
     """Options of ``seatrial check``: one model; the command calls the verb once per model.
 
     Attributes:
+        model: an ONNX file; ``""``: the configuration's.
         strict: a partial build of a required target is a failure.
         deep: no budget.
         budget_s: seconds per target before a deeper stage is not begun (default 30).
         out: folder for logs and artefacts; ``""``: a temporary one, kept if anything faulted.
     """
 
-    model: str
+    model: str = ""
     targets: tuple[str, ...] = ()
     all_targets: bool = False
     strict: bool = False

@@ -25,7 +25,12 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         description="Ask every compiler, and name each node that is refused or placed elsewhere.",
         allow_abbrev=False,
     )
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="ONNX files")
+    parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="ONNX files (default: the configuration's)",
+    )
     flags.targets(parser)
     flags.config(parser)
     flags.shapes(parser)
@@ -44,7 +49,7 @@ def run(args: Namespace) -> int:
     """Check each model; exit code 0 all taken, 1 one refused, 3 a fault or unknown."""
     from seatrial import api
 
-    jobs = [_options(args, model) for model in args.models]
+    jobs = [_options(args, model) for model in args.models or ("",)]
     reports: list[Report] = []
     codes = []
     with output.reserved(), progress.make(args) as shown:
@@ -84,6 +89,6 @@ def _options(args: Namespace, model: str) -> CheckOptions:
 
 def _document(args: Namespace, reports: list[Report]) -> str:
     """The report itself for one model, and a list of reports for several."""
-    if len(args.models) == 1:
+    if len(args.models) <= 1:
         return reports[0].to_json()
     return output.dump({"schema": "seatrial.reports/1", "reports": [r.data for r in reports]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from seatrial import intake, registry
 from seatrial import results as r
+from seatrial.errors import UserError
 from seatrial.export import recipes
 from seatrial.options import CheckOptions
 from seatrial.progress import Progress
@@ -34,6 +36,10 @@ def check(options: CheckOptions, progress: Progress) -> Report:
         UserError: the model or a named target is refused.
     """
     config = configured(options.config, {})
+    model = options.model or config.model.path
+    if not model:
+        raise UserError("MODEL", "no model was named", advice="seatrial check MODEL ...")
+    options = dataclasses.replace(options, model=model)
     kept = bool(options.out)
     out = Path(options.out) if kept else Path(tempfile.mkdtemp(prefix="seatrial-check-"))
     report: Report | None = None

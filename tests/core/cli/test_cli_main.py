@@ -207,7 +207,6 @@ def test_the_traceback_is_shown_when_asked_for(capsys, verb, tmp_path, monkeypat
         ["run", "m.onnx", "-q", "-v"],
         ["run", "m.onnx", "--calib", "x"],
         ["run", "m.onnx", "--timeout", "0"],
-        ["check"],
         ["quantize", "m.onnx"],
         ["bench", "m.onnx", "--streams", "0"],
         ["export", "m.onnx"],
