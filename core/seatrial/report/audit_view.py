@@ -73,7 +73,7 @@ def draw(page: Page, data: Data) -> None:
     if not part["findings"]:
         page.line(("nothing was found", "dim"))
     for text in sheets.more(len(part["findings"]), MOST, "findings"):
-        page.line((text, "dim"))
+        page.note(text)
     measured = part["audit"]
     for sheet in SHEETS:
         page.sheet(sheet(measured))
@@ -127,7 +127,7 @@ def brief(page: Page, data: Data) -> None:
         said = "the audit found nothing" if measured else "the set was not audited"
         page.line((said, "dim"))
     for text in sheets.more(len(part["findings"]), BRIEF, "findings"):
-        page.line((text, "dim"))
+        page.note(text)
     if measured and measured["growth"]:
         page.line((safe(measured["growth"]["text"], 300), "dim"))
     elif measured and measured["stability"] and measured["stability"]["curve"]:

@@ -57,10 +57,14 @@ def _claims(page: Page, data: Data) -> None:
         if not refused:
             continue
         page.heading(f"{safe(row['target'], sheets.NAME)}: tables only", "no compiler was asked")
-        for claim in refused[: terminal.MOST]:
-            what = f"{safe(claim['op_type'], 40)} {safe(claim['node'], 60)}"
-            page.labelled(
-                "unsupported", f"{what}: {safe(claim['reason'], 200)} [{safe(claim['source'], 60)}]"
-            )
-        for text in sheets.more(len(refused), terminal.MOST, "claims"):
-            page.line((text, "dim"))
+        groups: dict[tuple[str, str, str], list[str]] = {}
+        for claim in refused:
+            alike = (claim["op_type"], claim["reason"], claim["source"])
+            groups.setdefault(alike, []).append(safe(claim["node"], 60))
+        for (kind, reason, source), nodes in list(groups.items())[: terminal.MOST]:
+            what = f"{safe(kind, 40)} " + (f"x{len(nodes)}" if len(nodes) > 1 else nodes[0])
+            page.labelled("unsupported", f"{what}: {safe(reason, 200)} [{safe(source, 60)}]")
+            if len(nodes) > 1:
+                terminal.places(page, nodes)
+        for text in sheets.more(len(groups), terminal.MOST, "claims"):
+            page.note(text)

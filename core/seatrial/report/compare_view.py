@@ -98,7 +98,7 @@ def _list(page: Page, title: str, texts: Sequence[str], most: int) -> None:
     for text in texts[:most]:
         page.labelled("·", safe(text, 300))
     for text in sheets.more(len(texts), most, "of these"):
-        page.line((text, "dim"))
+        page.note(text)
 
 
 def _section(page: Page, title: str, style: str, listed: Sequence[Data], most: int) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .safe import emit, safe
-from .sheets import Sheet
+from .sheets import REST, Sheet
 
 #: No view is wider than this.
 WIDEST = 100
@@ -83,10 +83,16 @@ def console(stream: TextIO) -> Console:
 
 
 class Page:
-    """Collects what a view prints, then writes it to the stream in one guarded piece."""
+    """Collects what a view prints, then writes it to the stream in one guarded piece.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: where to.
+        rest: where what is left out can be read.
+    """
+
+    def __init__(self, stream: TextIO, rest: str = REST) -> None:
         self._stream = stream
+        self.rest = rest
         self._console = console(stream)
         self._console.begin_capture()
         self._begun = False
@@ -157,7 +163,12 @@ class Page:
         else:
             self._table(sheet, shown, widths)
         for text in sheet.notes:
-            self.line((text, "dim"))
+            self.note(text)
+
+    def note(self, text: str) -> None:
+        """A dim line; where it sends the reader to a report that was not written, the way to it."""
+        told = text.removesuffix(REST) + self.rest if text.endswith(REST) else text
+        self.line((told, "dim"))
 
     def _table(self, sheet: Sheet, shown: Sequence[int], widths: Sequence[int]) -> None:
         table = Table(

@@ -161,7 +161,7 @@ def _problems(page: Page, part: Data) -> None:
         if row["advice"]:
             page.line(("→ ", "bold cyan"), safe(row["advice"], 200), indent=11)
     for text in sheets.more(len(listed), MOST, "problems"):
-        page.line((text, "dim"))
+        page.note(text)
 
 
 def _at(row: Data) -> str:

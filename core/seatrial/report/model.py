@@ -209,17 +209,19 @@ class Report:
     Attributes:
         data: the document, plain JSON values.
         folder: where it was written, or ``None``.
+        filed: it was read from a file, where everything can be looked up.
     """
 
     def __init__(self, data: Mapping[str, Any], *, strict: bool = False) -> None:
         self.data = finish(data, strict=strict)
         self.folder: Path | None = None
+        self.filed = False
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Report:
         """A report that was finished before: nothing of it is decided again."""
         report = cls.__new__(cls)
-        report.data, report.folder = dict(data), None
+        report.data, report.folder, report.filed = dict(data), None, True
         return report
 
     @property

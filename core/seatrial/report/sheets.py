@@ -44,9 +44,13 @@ def columns(text: str) -> tuple[Column, ...]:
     return tuple(made)
 
 
+#: Where what is left out can be read; a page whose report was not written says how to get it.
+REST = "in report.json"
+
+
 def more(total: int, shown: int, what: str) -> list[str]:
     """The note on what was left out; nothing when nothing was."""
-    return [f"{total - shown} more {what} in report.json"] if total > shown else []
+    return [f"{total - shown} more {what} {REST}"] if total > shown else []
 
 
 def folded(sheet: Sheet, words: Mapping[str, str]) -> Sheet:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 #: How many of anything are shown; the rest is in the JSON.
 MOST = 8
+#: What writes the JSON of commands that do not by themselves.
+_WAYS = {
+    **dict.fromkeys(("check", "bench"), "-o DIR"),
+    **dict.fromkeys(("audit", "export", "quantize"), "--json FILE"),
+}
 
 
 def show(report: Report, stream: TextIO, *, brief: bool = False) -> None:
@@ -38,8 +43,10 @@ def show(report: Report, stream: TextIO, *, brief: bool = False) -> None:
     from . import bench_view, check_view
     from .draw import Page
 
-    page = Page(stream)
     data = report.data
+    kept = report.filed or report.folder is not None
+    way = "" if kept else _WAYS.get(data["command"], "")
+    page = Page(stream, f"in the report that {way} writes" if way else sheets.REST)
     if brief:
         headline(page, data)
         page.sheet(sheets.verdicts(data))
@@ -137,7 +144,7 @@ def reasons(page: Page, data: Data, only: Sequence[Data] | None = None) -> None:
                 f"{about}: {safe(row['text'], 300)}" if about else safe(row["text"], 300),
             )
         for text in sheets.more(len(listed), MOST, "reasons"):
-            page.line((text, "dim"))
+            page.note(text)
     if data["missing"]:
         page.heading("Missing for a better verdict")
         for text in data["missing"][:MOST]:
@@ -158,7 +165,7 @@ def found(page: Page, data: Data, most: int = MOST) -> None:
     for item in listed[:most]:
         one_finding(page, item)
     for text in sheets.more(len(listed), most, "findings"):
-        page.line((text, "dim"))
+        page.note(text)
 
 
 def one_finding(page: Page, item: sheets.Found) -> None:
@@ -167,10 +174,15 @@ def one_finding(page: Page, item: sheets.Found) -> None:
     what = f"{item.target} {'+'.join(item.precisions)}  {item.op_type or 'the model'}{times}"
     page.labelled(item.severity, f"{what}: {item.reason}")
     if item.nodes:
-        rest = f" and {len(item.nodes) - 3} more" if len(item.nodes) > 3 else ""
-        page.line(("at " + ", ".join(item.nodes[:3]) + rest, "dim"), indent=11)
+        places(page, item.nodes)
     if item.advice:
         page.line(("→ ", "bold cyan"), item.advice, indent=11)
+
+
+def places(page: Page, nodes: Sequence[str]) -> None:
+    """The first nodes that something is said of, below it."""
+    rest = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    page.line(("at " + ", ".join(nodes[:3]) + rest, "dim"), indent=11)
 
 
 def advice(page: Page, data: Data) -> None:
@@ -199,7 +211,7 @@ def faults(page: Page, data: Data) -> None:
             if row["log"]:
                 page.line((f"log {safe(row['log'], 200)}", "dim"), indent=4)
         for text in sheets.more(len(listed), MOST, "faults"):
-            page.line((text, "dim"))
+            page.note(text)
     missing = sheets.unavailable(data)
     if missing:
         page.heading("Not available here")

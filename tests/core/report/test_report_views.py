@@ -154,10 +154,45 @@ def test_long_lists_are_cut_and_say_so():
     data = examples.check()
     base = data["targets"][2]["built"]["findings"][0]
     data["targets"][2]["built"]["findings"] = [base | {"op_type": f"Op{i}"} for i in range(40)]
-    assert "29 more findings in report.json" in shown(Report(data))
+    assert "29 more findings in the report that -o DIR writes" in shown(Report(data))
+    assert "29 more findings in report.json" in shown(Report.read(Report(data).data))
     data = examples.ship()
     data["reasons"] = [{**data["reasons"][0], "text": f"reason {i % 40}"} for i in range(80)]
     assert "32 more reasons in report.json" in shown(Report(data))
+
+
+def test_a_page_sends_nobody_to_a_file_that_was_not_written(tmp_path):
+    report = Report(examples.bench())
+    sheet = sheets.Sheet("S", sheets.columns("a"), [("1",)], sheets.more(9, 2, "rows"))
+    texts = []
+    for rest in (sheets.REST, "in the report that -o DIR writes"):
+        stream = Stream()
+        page = draw.Page(stream, rest)
+        page.sheet(sheet)
+        page.end()
+        texts.append(stream.getvalue())
+    assert "7 more rows in report.json" in texts[0]
+    assert "7 more rows in the report that -o DIR writes" in texts[1]
+    report.data["reasons"] = [
+        {**examples.ship()["reasons"][0], "text": f"reason {i}"} for i in range(20)
+    ]
+    assert "more reasons in the report that -o DIR writes" in shown(report)
+    report.write(tmp_path)
+    assert "more reasons in report.json" in shown(report)
+
+
+def test_claims_that_say_the_same_are_one_line():
+    data = examples.check()
+    (row,) = [t for t in data["targets"] if t["claimed"] and not t["built"]["depth"]]
+    (claim,) = row["claimed"]["claims"]
+    alike = [claim | {"node": f"crop_{i}", "op_type": "Crop"} for i in range(6)]
+    others = [claim | {"op_type": f"Op{i}"} for i in range(9)]
+    row["claimed"]["claims"] = [claim, *alike, *others]
+    words = " ".join(shown(Report(data)).split())
+    assert "unsupported Softmax /classifier/Softmax: axis 1 of a 2-D tensor" in words
+    assert "unsupported Crop x6: axis 1 of a 2-D tensor [operator table 2.19]" in words
+    assert "at crop_0, crop_1, crop_2 and 3 more" in words
+    assert "3 more claims in the report that -o DIR writes" in words, "groups, not nodes"
 
 
 def test_figures_without_a_gate_give_way_to_those_with_one():
