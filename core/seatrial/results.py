@@ -328,7 +328,9 @@ class CheckRequest:
         model: the ONNX model.
         target: target id.
         precision: ``fp32`` (a float model) or ``int8`` (the model carries Q/DQ pairs).
-        shapes: a static shape for each input that needs one, by input name.
+        shapes: static shapes that the user or the samples fixed, by input name, to be built in
+            whatever :attr:`InputRules.static_shapes` says. Inputs that are left out keep their
+            free axes; a target that cannot have these refuses them.
         options: the user's options for this target.
     """
 

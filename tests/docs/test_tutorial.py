@@ -112,3 +112,39 @@ def test_after_step_5_the_kit_passes_with_the_gaps_as_declared(step):
     shown = re.search(r"^```text\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     for line in shown.group(1).splitlines():
         assert line.rstrip(".") in done.stdout
+
+
+def test_step_6_debugs_one_case(step):
+    folder = step(6)
+    done = subprocess.run(
+        [sys.executable, "debug_toy.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    path, said = done.stdout.split(maxsplit=1)
+    assert Path(path).is_file() and Path(path).with_name("data.npz").is_file()
+    assert "no rule for Tanh" in said
+
+
+def test_its_figures_are_those_of_the_kit():
+    from seatrial.testing import BackendSuite, bed, cases
+
+    text = PAGE.read_text("utf-8")
+    size, whole = BackendSuite.node_sample, len(cases.shelf("nodes").cases)
+    assert f"{size} of {whole:,} node tests" in text
+    assert f"up to {bed.CHUNK} cases in one process" in text
+
+
+def test_pages_that_vendors_are_sent_to_exist_in_the_published_docs():
+    root = PAGE.parents[2]
+    places = (root / "core/seatrial/scaffold/template/README.md.in", PAGE)
+    for place in places:
+        assert "CONTRIBUTING" not in place.read_text("utf-8"), "it is no page of the site"
+    nav = (root / "mkdocs.yml").read_text("utf-8")
+    section = nav.partition("  - Backends:\n")[2]
+    for area, page in re.findall(r"\*(\w+): ([\w ]+)\*", places[0].read_text("utf-8")):
+        assert area == "Backends" and f"      - {page}: " in section
