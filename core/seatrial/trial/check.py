@@ -87,6 +87,7 @@ def _ask(
     state: TargetState,
 ) -> None:
     clock = Clock(budget)
+    shapes = trial.shapes_of(state, shapes)
     compile_stage.check_float(trial, state, shapes=shapes, clock=clock)
     form = partial(forms, clock=clock)
     compile_stage.check_int8(trial, state, form, shapes=shapes, structure_only=True, clock=clock)

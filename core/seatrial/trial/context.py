@@ -178,6 +178,13 @@ class Trial:
         table = self.config.target(state.id)
         return table.options if table else {}
 
+    def shapes_of(
+        self, state: TargetState, typed: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, tuple[int, ...]]:
+        """Shapes that the user fixed for a target: the flag's, then its own table's."""
+        table = self.config.target(state.id)
+        return {**(table.shapes if table else {}), **typed}
+
     def threads_of(self, state: TargetState) -> int:
         """CPU threads of one inference on a target: the flag, its own table, ``[run]``."""
         table = self.config.target(state.id)

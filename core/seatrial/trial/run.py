@@ -137,9 +137,9 @@ def _compile(trial: Trial, found: Evidence, options: RunOptions, state: TargetSt
     shapes = shapes_of.static(trial, state, found, options.shapes)
     state.facts["shapes"] = shapes
     compile_stage.check_float(trial, state, shapes=shapes)
-    table = trial.config.target(state.id)
-    typed = options.shapes or (table is not None and table.shapes)
-    if not typed and compile_stage.free_shapes(trial, state, shapes):
+    if not trial.shapes_of(state, options.shapes) and compile_stage.free_shapes(
+        trial, state, shapes
+    ):
         state.facts["shapes"] = {}
     compile_stage.finish(state)
 

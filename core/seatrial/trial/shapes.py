@@ -46,8 +46,7 @@ def static(
     What the user typed wins, then the target's table in the configuration, then the shape of the
     samples at hand with the batch in front.
     """
-    table = trial.config.target(state.id)
-    given: dict[str, tuple[int, ...]] = {**(table.shapes if table else {}), **typed}
+    given = trial.shapes_of(state, typed)
     store = found.calibration.ref if found.calibration is not None else None
     samples = Samples(trial.workspace.path(store)) if store is not None else None
     if samples is not None:

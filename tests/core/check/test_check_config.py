@@ -35,3 +35,13 @@ def test_without_any_model_it_says_what_to_type(folder, capsys):
     assert main(["check", "-b", "onnxruntime:cpu"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == "seatrial: error: MODEL: no model was named (seatrial check MODEL ...)"
+
+
+def test_a_targets_own_shapes_are_asked_for_unless_others_are_typed(folder):
+    with Path("c.toml").open("a") as file:
+        file.write("[target.onnxruntime]\nshapes = {x = [1, 8]}\n")
+    words = ["check", "--config", "c.toml", "-b", "onnxruntime:cpu", "-q"]
+    for out, typed, wanted in (("a", [], [1, 8]), ("b", ["--shape", "x=2x8"], [2, 8])):
+        main([*words, *typed, "-o", out])
+        (job,) = Path(out).glob(".seatrial/jobs/onnxruntime-compile_check-*/job.json")
+        assert json.loads(job.read_text())["request"]["shapes"] == {"x": wanted}
