@@ -41,9 +41,9 @@ def gate_of(doubt: tasks.Doubt) -> Gate:
     return Gate(gate=doubt.gate, code=doubt.code, reason=doubt.text)
 
 
-def rank(doubt: tasks.Doubt) -> int:
+def rank(found: tasks.Doubt | Gate) -> int:
     """Failures first, notes last."""
-    return (FAIL, UNPROVEN, NOTE).index(doubt.gate)
+    return (FAIL, UNPROVEN, NOTE).index(found.gate)
 
 
 def broken(facts: RungFacts, base: RungFacts | None, step: Comparison | None = None) -> Gate | None:
@@ -114,9 +114,9 @@ def doubts(facts: RungFacts, result: JudgeResult, limit: float | None = None) ->
         result: with what the judge found of it.
         limit: of the drop against it, in the metric's unit.
     """
-    told = sorted((d for d in result.doubts if d.gate != NOTE), key=rank)
-    found = _unfit(facts, result) or _unsteady(facts)
-    found = found or next(map(gate_of, told), None) or _blind(facts, result, limit)
+    told = [gate_of(d) for d in result.doubts if d.gate != NOTE]
+    asked = [_unfit(facts, result), _unsteady(facts), *told, _blind(facts, result, limit)]
+    found = min((gate for gate in asked if gate is not None), key=rank, default=None)
     stuck = [o.output for o in facts.outputs if o.constant]
     if found is None and stuck and facts.n >= LEAST_FOR_CONSTANT:
         text = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
 from typing import Any
 
 from seatrial.codec import record
@@ -15,10 +17,16 @@ from seatrial.samples import Samples, StoreWriter
 
 @record
 class SubsetRequest:
-    """Ask for a part of a sample store."""
+    """Ask for a part of a sample store.
+
+    Attributes:
+        indices: which samples.
+        reverse: by input an axis of its samples, batch axis left out, that is turned round.
+    """
 
     samples: Ref
     indices: tuple[int, ...]
+    reverse: Mapping[str, int] = field(default_factory=dict)
 
 
 @record
@@ -33,10 +41,14 @@ def subset(request: SubsetRequest, job: Job) -> Subset:
 
     Vendor quantizers take a whole store; the samples that the bake-off judges on must not be in it.
     """
+    import numpy as np
+
     source = Samples(job.path(request.samples))
     writer = StoreWriter(job.out, len(request.indices), batch_axis=source.index["batch_axis"])
     for i in request.indices:
-        writer.add({name: source.one(name, i) for name in source.names})
+        sample = {name: source.one(name, i) for name in source.names}
+        turned = {n: np.flip(sample[n], axis) for n, axis in request.reverse.items()}
+        writer.add(sample | turned)
     labels = source.labels
     kept = ("schema", "count", "batch_axis", "tensors", "samples")
     files = writer.close(

@@ -61,7 +61,7 @@ def doubt(trial: Trial, found: Evidence) -> Doubt | None:
         limits=trial.limits(timeout_s=1800),
     )
     result: Refitted | None = outcome.result
-    better = [g for g in result.gains if _better(g)] if result is not None else []
+    better = [g for g in result.gains if better(g)] if result is not None else []
     if not better:
         return None
     best = max(better, key=lambda g: g.gain.drop)
@@ -74,7 +74,8 @@ def doubt(trial: Trial, found: Evidence) -> Doubt | None:
     return Doubt(gate=FAIL, code="input.resize", text=text)
 
 
-def _better(gain: Gain) -> bool:
+def better(gain: Gain) -> bool:
+    """Whether a way of feeding is surely the right one."""
     return gain.gain.drop >= GAIN and gain.gain.ci95 is not None and gain.gain.ci95[0] >= SURELY
 
 

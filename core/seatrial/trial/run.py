@@ -25,6 +25,7 @@ from seatrial.trial import (
     pictures,
     pieces,
     quantise,
+    recolour,
     recover,
     refit,
     sequences,
@@ -252,10 +253,10 @@ def _ladder(trial: Trial, found: Evidence, source: data_room.Source | None) -> N
         raise judged.refused.error()
     else:
         found.judged = suppression.checked(trial, found, judged)
-        wrong = None if found.quick else refit.doubt(trial, found)
-        if wrong is not None:
-            doubts = (*found.judged.doubts, wrong)
-            found.judged = dataclasses.replace(found.judged, doubts=doubts)
+        asked = () if found.quick else (refit.doubt, recolour.doubt)
+        wrong = tuple(doubt for ask in asked if (doubt := ask(trial, found)) is not None)
+        doubts = (*found.judged.doubts, *wrong)
+        found.judged = dataclasses.replace(found.judged, doubts=doubts)
 
 
 def _audit(trial: Trial, found: Evidence) -> None:
