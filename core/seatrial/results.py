@@ -271,6 +271,8 @@ class Description:
         int8_forms: what ``seatrial_build_int8`` is worth being tried with: ``qdq`` (a portable
             Q/DQ model), ``float`` (its own calibration of the float model), or both.
         optimise_off: ``seatrial_load`` heeds ``LoadRequest.optimise``.
+        options: names that ``[target.NAME] options`` may hold, ``net.*`` for any that begin so;
+            others are warned of. ``None``: not declared, nothing is looked at.
         hardware_run: "DATE, DEVICE" of the last run on real hardware, or "never", "not needed".
     """
 
@@ -287,6 +289,7 @@ class Description:
     int8_forms: tuple[str, ...] = ("qdq",)
     optimise_off: bool = False
     hardware_run: str = "never"
+    options: Union[tuple[str, ...], None] = None
 
 
 @record

@@ -108,6 +108,7 @@ def _bench(trial: Trial, options: BenchOptions) -> Report:
     speed.enter_report(data, found)
     data["faults"] = document.fault_rows(trial.targets)
     data["logs"] = document.log_rows(data["faults"], trial.out)
+    data["reasons"] += document.option_reasons(trial)
     if loaded is None:
         text = f"fed with {SYNTHETIC} random samples: no data was given"
         data["reasons"].append(rows.reason("bench.synthetic", text, part="fast", level="warning"))

@@ -74,7 +74,11 @@ def _check(trial: Trial, options: CheckOptions) -> Report:
     data["logs"] = document.log_rows(data["faults"], trial.out)
     data["environment"] = environment_row()
     data["timings"] = trial.timings
-    data["reasons"] = [*document.note_reasons(trial.model), *_reasons(trial.targets)]
+    data["reasons"] = [
+        *document.note_reasons(trial.model),
+        *document.option_reasons(trial),
+        *_reasons(trial.targets),
+    ]
     data["next"] = _next(options, trial)
     return Report(data, strict=options.strict)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from seatrial.report import rows, target_rows
 
 if TYPE_CHECKING:
     from seatrial.intake import Admitted, ModelFacts
+    from seatrial.trial.context import Trial
     from seatrial.trial.targets import TargetState
 
 #: Nodes of a graph that a report keeps.
@@ -147,6 +150,22 @@ def fault_rows(states: list[TargetState]) -> list[rows.Row]:
             row = {"target": state.id, **encode(fault)}
             if row not in found:
                 found.append(row)
+    return found
+
+
+def option_reasons(trial: Trial) -> list[rows.Row]:
+    """Options of the configuration that their backend says it does not know."""
+    found = []
+    for state in trial.targets:
+        known = state.description.options if state.description is not None else None
+        for name in trial.options(state) if known is not None else ():
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in known or ()):
+                continue
+            near = difflib.get_close_matches(name, known or (), 1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known or ())}"
+            text = f"the option {name} is not known to this backend and does nothing"
+            text += f" ({hint})" if known else ": it has none"
+            found.append(rows.reason("target.option", text, target=state.id, level="warning"))
     return found
 
 

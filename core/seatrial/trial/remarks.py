@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
     """What decides nothing but belongs on the first page."""
     told = document.note_reasons(trial.admitted) if trial.admitted is not None else []
-    told += found.export_reasons + found.given_reasons
+    told += found.export_reasons + found.given_reasons + document.option_reasons(trial)
     for fault in found.faults:
         text = f"{fault.stage} {fault.kind.value}: {fault.reason}"
         told.append(rows.reason("run.core-fault", text, level="error"))

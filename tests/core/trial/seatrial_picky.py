@@ -34,6 +34,7 @@ def seatrial_describe():
         vendor="nobody",
         targets=tuple(r.Target(id=i, title=f"Picky {i}", device=i) for i in IDS),
         int8_forms=(),
+        options=("method", "net.*"),
     )
 
 

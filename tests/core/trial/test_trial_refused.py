@@ -6,16 +6,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from seatrial import bench
-from seatrial.options import BenchOptions
+from seatrial import bench, check
+from seatrial.options import BenchOptions, CheckOptions
 from seatrial.report import speed_view
 
 TARGETS = ("honest", "crude", "fickle")
 
 
 @pytest.fixture(scope="module")
-def report(plugins, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("refused")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("refused") / "model.onnx"
     ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3, 8, 8]) for n in ("x", "y")]
     node = helper.make_node("Relu", ["x"], ["y"], name="stem")
     made = helper.make_model(
@@ -23,12 +23,17 @@ def report(plugins, tmp_path_factory):
         opset_imports=[helper.make_opsetid("", 17)],
         ir_version=8,
     )
-    onnx.save(made, folder / "model.onnx")
+    onnx.save(made, path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def report(plugins, model):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(plugins))
         return bench(
             BenchOptions(
-                models=(str(folder / "model.onnx"),),
+                models=(model,),
                 targets=tuple(f"picky:{name}" for name in TARGETS),
                 seconds=0.05,
                 streams=1,
@@ -81,3 +86,28 @@ def test_any_other_exception_stays_a_fault(report):
 def test_the_form_that_was_asked_for_stays_a_fault_when_it_is_refused(report):
     fault = of(report, "fickle")["fault"]
     assert (fault["kind"], fault["reason"]) == ("raised", "RefusedError: not today")
+
+
+@pytest.mark.parametrize("verb", ["check", "bench"])
+def test_an_option_that_the_backend_does_not_list_is_warned_of(
+    report, plugins, model, tmp_path, verb
+):
+    given = "{methd = 1, method = 2, 'net.depth' = 3, zzz = 4}"
+    (tmp_path / "c.toml").write_text(
+        f"[target.picky]\noptions = {given}\n[target.sly]\noptions = {given}\n"
+    )
+    more = {"config": str(tmp_path / "c.toml"), "targets": ("picky:honest", "sly:shallow")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(plugins))
+        if verb == "check":
+            data = check(CheckOptions(model=model, **more)).data
+        else:
+            data = bench(BenchOptions(models=(model,), quick=True, seconds=0.05, **more)).data
+    told = {r["text"]: r for r in data["reasons"] if r["code"] == "target.option"}
+    what = "the option {} is not known to this backend and does nothing ({})"
+    assert list(told) == [
+        what.format("methd", "did you mean method?"),
+        what.format("zzz", "known: method, net.*"),
+    ]
+    assert {(r["target"], r["level"]) for r in told.values()} == {("picky:honest", "warning")}
+    assert [r for r in report["reasons"] if r["code"] == "target.option"] == []

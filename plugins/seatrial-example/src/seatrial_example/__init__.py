@@ -48,6 +48,7 @@ def seatrial_describe() -> Description:
         ),
         artifact_format=FORMAT,
         install_hint=INSTALL,
+        options=(),  # names that a user may set in [target."example:cpu"] options
     )
 
 
