@@ -162,9 +162,9 @@ def drop_gate(drop: Paired, limit: float, step: Comparison, unit: str) -> Gate:
             + (f"; {len(step.vanished)} classes vanished" if len(step.vanished) > 1 else "")
         )
         return Gate(gate=FAIL, code="accuracy.class-vanished", reason=text)
-    form = ".2f" if unit == "points" else ".4g"
+    form = "z.2f" if unit == "points" else ".4g"
     verb = "loses" if drop.drop >= 0 else "gains"
-    text = f"{verb} {abs(drop.drop):{form}} {unit} against {step.against}"
+    text = f"{verb} {abs(drop.drop):{form}}{f' {unit}' if unit else ''} against {step.against}"
     if drop.ci95 is None:
         text = f"{text}, without an interval: {drop.reason}"
         return Gate(gate=UNPROVEN, code="accuracy.too-little", reason=text)

@@ -27,6 +27,8 @@ UNBROKEN_NAME = 36
 #: What stays together in a name, and what does in a narrower column.
 _PARTS = re.compile(r"[^\s:/@_]*[\s:/@_]+|[^\s:/@_]+")
 _SMALLER = re.compile(r"[^-]*-+|[^-]+")
+#: The longest that a number gets: an interval of small ones.
+NUMBER = 26
 #: Columns of words are not made narrower than this.
 NARROW = 7
 
@@ -266,7 +268,7 @@ def broken(text: str, width: int) -> str:
 
 
 def _number(sheet: Sheet, i: int) -> bool:
-    return sheet.columns[i].right and _longest(sheet, i) <= UNBROKEN
+    return sheet.columns[i].right and _longest(sheet, i) <= NUMBER
 
 
 def _unbroken(sheet: Sheet, i: int) -> bool:

@@ -24,7 +24,7 @@ def significant(value: Number) -> str:
     if size >= 10:
         return f"{value:.1f}"
     if size >= 1 or size == 0:
-        return f"{value:.2f}"
+        return f"{value:z.2f}"
     return f"{value:.3g}"
 
 
@@ -32,7 +32,7 @@ def points(value: Number, *, sign: bool = False) -> str:
     """Two decimals; with ``sign``, a plus before what is worse."""
     if value is None:
         return DASH
-    return f"{value:+.2f}" if sign else f"{value:.2f}"
+    return f"{value:+z.2f}" if sign else f"{value:z.2f}"
 
 
 def interval(pair: Sequence[Number] | None, digits: int | None = 2) -> str:
@@ -41,7 +41,7 @@ def interval(pair: Sequence[Number] | None, digits: int | None = 2) -> str:
         return DASH
     if digits is None:
         return f"[{significant(pair[0])}, {significant(pair[1])}]"
-    return f"[{pair[0]:.{digits}f}, {pair[1]:.{digits}f}]"
+    return f"[{pair[0]:z.{digits}f}, {pair[1]:z.{digits}f}]"
 
 
 def size(value: Number) -> str:

@@ -302,6 +302,13 @@ def test_numbers_are_never_cut(rows, width):
         at = min(ends)
 
 
+def test_nothing_is_negative_zero():
+    assert nr.significant(-0.0) == "0.00" and nr.points(-0.001) == "0.00"
+    assert nr.points(-0.001, sign=True) == "+0.00" and nr.points(-0.01, sign=True) == "-0.01"
+    assert nr.interval((-0.001, 0.2)) == "[0.00, 0.20]"
+    assert nr.interval((-0.0, 2e-9), None) == "[0.00, 2e-09]"
+
+
 def test_names_are_broken_between_their_parts():
     assert draw.broken("device-int8 qdq:29c5e1", 10) == "device-\nint8 qdq:\n29c5e1"
     assert draw.broken("device-int8 qdq:29c5e1", 12) == "device-int8\nqdq:29c5e1"
