@@ -76,7 +76,7 @@ class Beside:
         """Outputs of layers side by side on the target."""
         if model is None or inputs is None:
             return None
-        piece = build.build_portable(self.trial, self.state, model, {})
+        piece = build.build_portable(self.trial, self.state, model, {}, [])
         if piece is None:
             return None
         outcome = self.trial.outputs(self.state, piece, inputs, batch=1)
@@ -87,7 +87,7 @@ class Beside:
         """The whole model with weights in 7 bits, on the target and on the reference."""
         trial, state = self.trial, self.state
         expected = reference_outputs(trial, narrow, self.test, optimize="none")
-        piece = build.build_portable(trial, state, narrow, state.facts.get("shapes", {}))
+        piece = build.build_portable(trial, state, narrow, state.facts.get("shapes", {}), [])
         got = build.run_once(trial, state, piece, self.test) if piece is not None else None
         if got is None or isinstance(expected, r.Fault):
             return None
