@@ -54,8 +54,10 @@ def branches(step: Comparison) -> Gate | None:
     """Output branches that the metric does not read: do they follow the float model at all?"""
     known = [o for o in step.outputs if o.output in step.unscored and o.explained is not None]
     worst = min(known, key=lambda o: o.explained or 0.0, default=None)
-    if worst is None or worst.explained is None or worst.explained >= FOLLOWS:
+    if worst is None or worst.explained is None:
         return None
+    if worst.explained >= FOLLOWS:
+        return _columns(step, known)
     share = max(0.0, worst.explained)
     text = (
         f"output {worst.output!r}, which the metric does not read, follows {share:.0%} of what "
@@ -65,6 +67,26 @@ def branches(step: Comparison) -> Gate | None:
         text += ": its mean would do as well"
         return Gate(gate=FAIL, code="ladder.branch", reason=text)
     text += f"; less than {FOLLOWS:.0%} shows too little of that branch"
+    return Gate(gate=UNPROVEN, code="ladder.branch", reason=text)
+
+
+def _columns(step: Comparison, outputs: Sequence[OutputDifference]) -> Gate | None:
+    """A column of records (a score behind coordinates) that its large neighbours hide.
+
+    It may be one that the test set hardly moves, as the score of a class that is never there:
+    then nothing is wrong with it, and nothing shows that. So a column by itself is never red.
+    """
+    known = [o for o in outputs if o.column_explained is not None]
+    worst = min(known, key=lambda o: o.column_explained or 0.0, default=None)
+    if worst is None or worst.column_explained is None or worst.column_explained >= FOLLOWS:
+        return None
+    text = (
+        f"column {worst.column} of output {worst.output!r}, which the metric does not read, "
+        f"follows {max(0.0, worst.column_explained):.0%} of what varies in {step.against} "
+        f"(standard deviation {worst.column_std or 0.0:.3g}; all columns together "
+        f"{worst.explained or 0.0:.0%}): one scale for columns of different size leaves the "
+        "small ones no steps; give it an output of its own or keep it in float"
+    )
     return Gate(gate=UNPROVEN, code="ladder.branch", reason=text)
 
 

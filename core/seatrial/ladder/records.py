@@ -164,6 +164,10 @@ class OutputDifference:
         explained: share of the reference's variance over the samples that the candidate follows
             (coefficient of determination, at most 1); 0 or less: its mean would do as well.
             ``None``: nothing varies, shapes do, or the output is too large to tell.
+        column: of an output whose rows are records (x, y, w, h, score): the index on its last axis
+            of which that share is smallest; -1: its rows are none, or no column varies.
+        column_explained: that share; ``None`` likewise.
+        column_std: how that column varies in the reference, one standard deviation.
     """
 
     output: str
@@ -178,6 +182,9 @@ class OutputDifference:
     worst: int
     coarse: str = ""
     explained: float | None = None
+    column: int = -1
+    column_explained: float | None = None
+    column_std: float | None = None
 
 
 @record

@@ -10,6 +10,7 @@ import pytest
 
 from seatrial.codec import decode, encode
 from seatrial.ladder import records as lr
+from seatrial.ladder.differences import _width
 from seatrial.sla import SLA
 from seatrial.tasks.base import TaskSpec
 
@@ -559,6 +560,66 @@ def test_a_branch_that_no_metric_reads_must_follow_the_float_model(
     told = {o.output: o for o in result.comparisons[0].outputs}
     assert told["boxes"].cosine_mean > 0.99
     assert result.comparisons[0].unscored == ("boxes",)
+
+
+def quantised(values: np.ndarray, scale: Any) -> np.ndarray:
+    """Values in 8 bits."""
+    return (np.clip(np.rint(values / scale), 0, 255) * scale).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 6, 5)], ids=["one", "rows"])
+@pytest.mark.parametrize(
+    ("pixels", "scales", "column"),
+    [
+        (720.0, (720 / 255,) * 5, 4),
+        (1.0, (1 / 255,) * 5, -1),
+        (720.0, (720 / 255,) * 4 + (1 / 255,), -1),
+    ],
+    ids=["one scale for pixels and scores", "one scale for shares", "two scales"],
+)
+def test_a_column_that_large_neighbours_hide_is_not_proven(
+    bench: Any,
+    logits: Make,
+    rows: Any,
+    shape: tuple[int, ...],
+    pixels: float,
+    scales: tuple[float, ...],
+    column: int,
+) -> None:
+    values, labels = logits(n=1500)
+    rng = np.random.default_rng(1)
+    found = rng.uniform(size=(1500, *shape)).astype(np.float32)
+    found[..., 4] *= 0.4
+    found[..., :4] *= np.float32(pixels)
+    # Float rounding that no INT8 keeps: dust, not a column that varies.
+    found[..., 2] = 0.5 * pixels + rng.normal(0, 1e-6 * pixels, (1500, *shape[:-1]))
+    test = bench.test_set(labels.tolist(), 1500)
+    rungs = [
+        lr.Rung(rung=lr.ONNX_FP32, outputs=bench.store({"y": values, "det": found})),
+        lr.Rung(
+            rung=lr.ONNX_INT8,
+            outputs=bench.store({"y": noisy(values, 0.1), "det": quantised(found, scales)}),
+            source="qdq:a",
+        ),
+    ]
+    result = bench.judge(test, rungs)
+    graded = rows(result)["onnx-int8", "onnx-fp32"]
+    told = {o.output: o for o in result.comparisons[0].outputs}["det"]
+    assert told.explained is not None and told.explained > 0.99
+    if column < 0:
+        assert (graded.row["gate"], graded.code) == ("pass", "accuracy.drop"), graded.row["reason"]
+        assert told.column_explained is not None and told.column_explained > 0.99
+        return
+    assert (graded.row["gate"], graded.code) == ("not proven", "ladder.branch")
+    assert f"column {column} of output 'det'" in graded.row["reason"]
+    assert "follows 0% " in graded.row["reason"] and "together 100%" in graded.row["reason"]
+    assert told.column_std == pytest.approx(0.4 / 12**0.5, rel=0.05)
+
+
+def test_maps_and_wide_outputs_hold_no_records() -> None:
+    for shape in ((17,), (3, 17), (2, 3, 4), (1,), (4, 1), ()):
+        assert _width(shape) == 0
+    assert [_width(x) for x in ((16,), (100, 6), (1, 100, 6))] == [16, 6, 6]
 
 
 def test_numbers_of_a_lower_precision_are_told(bench: Any, logits: Make) -> None:
