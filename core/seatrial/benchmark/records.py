@@ -26,6 +26,7 @@ class Facts:
         build_s: seconds that building took.
         emulated: on a lesser machine that is emulated: the latency is nobody's.
         timed_by: ``core`` or ``vendor``.
+        branches: operators of the model that may take another path for another input.
     """
 
     target: str
@@ -43,6 +44,7 @@ class Facts:
     emulated: bool = False
     timed_by: str = "core"
     notes: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
 
 
 @record
@@ -64,6 +66,8 @@ class Timing:
         energy_mj: of the processor packages, millijoules per sample; ``None``: not counted.
         peak_rss_mb: of the session's process.
         steady_rss_mb: of it after the last round.
+        inputs: different ones that were timed.
+        varies: of a quick and of a slow input, milliseconds; ``None``: they take alike.
         fault: why it dropped out; ``rounds`` holds what came before.
     """
 
@@ -81,7 +85,26 @@ class Timing:
     energy_mj: float | None = None
     peak_rss_mb: float | None = None
     steady_rss_mb: float | None = None
+    inputs: int = 0
+    varies: tuple[float, float] | None = None
     fault: Fault | None = None
+
+    @property
+    def by_input(self) -> str:
+        """In a sentence, whether the latency depends on the input; ``""``: nothing says so."""
+        if self.varies is not None:
+            low, high = self.varies
+            return (
+                f"latency depends on the input: from {low:.3g} to {high:.3g} ms "
+                f"over {self.inputs} inputs"
+            )
+        if self.facts.branches and self.inputs:
+            names = ", ".join(self.facts.branches)
+            return (
+                f"the model has control flow ({names}): latency may depend on the input, though "
+                f"the {self.inputs} that were timed take alike"
+            )
+        return ""
 
     @property
     def n(self) -> int:
@@ -94,6 +117,8 @@ class Timing:
         notes = list(facts.notes)
         if self.n and not self.steady:
             notes.append("the warm-up had not settled when it ended")
+        if self.by_input:
+            notes.append(self.by_input)
         median = named.get("p50")
         ends = _ends(median)
         per_second = over_rounds(self.throughput)

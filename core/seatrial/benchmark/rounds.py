@@ -17,6 +17,7 @@ from seatrial.codec import record
 from seatrial.results import Fault, Ref
 
 from .energy import Meter
+from .inputs import Feed, Inputs, varies
 from .records import Facts, Timing
 from .stats import LEAST_ROUNDS, quantile, steady
 
@@ -81,6 +82,7 @@ class Plan:
         seed: of the order.
         least_calls: at least so many timed calls each (a p99 needs 368 to be bounded above).
         most_rounds: rounds end here even if a median is not known well enough; 0: only by time.
+        inputs: look afterwards whether the latency depends on the input.
     """
 
     budget_s: float = 30.0
@@ -90,14 +92,7 @@ class Plan:
     seed: int = 0
     least_calls: int = 0
     most_rounds: int = 0
-
-
-@dataclass(frozen=True)
-class Feed:
-    """What a contestant is fed: a store and how many samples it holds, taken in turn."""
-
-    samples: Ref
-    count: int
+    inputs: bool = False
 
 
 @dataclass
@@ -125,7 +120,7 @@ class _Spent:
 class _Contestant:
     facts: Facts
     handle: Handle
-    feed: Feed
+    inputs: Inputs
     calls: int = 1
     rounds: list[tuple[float, ...]] = field(default_factory=list)
     throughput: list[float] = field(default_factory=list)
@@ -135,14 +130,15 @@ class _Contestant:
     rss_mb: float = 0.0
     typical_ms: float = 0.0
     steady: bool = False
+    varies: tuple[float, float] | None = None
     fault: Fault | None = None
 
-    def run(self, calls: int) -> Any:
-        """The reply to so many calls; ``None`` after a fault."""
+    def run(self, turns: Sequence[int]) -> Any:
+        """The reply to calls with these inputs; ``None`` after a fault."""
         batch, streams = self.facts.batch, self.facts.streams
-        indices = [i % self.feed.count for i in range(calls * batch)]
+        indices = self.inputs.indices(turns)
         more = {"streams": streams} if streams > 1 else {}
-        answer = self.handle.run(self.feed.samples, indices, keep=False, batch=batch, **more)
+        answer = self.handle.run(self.inputs.feed.samples, indices, keep=False, batch=batch, **more)
         if answer.fault is not None:
             self.fault = answer.fault
             return None
@@ -158,14 +154,17 @@ class _Contestant:
         window = _WINDOW
         until = clock() + share_s
         while self.fault is None:
-            reply = self.run(window * self.facts.streams)
+            reply = self.run(self.inputs.turns(window * self.facts.streams))
             seen += _milliseconds(reply)
             self.steady = steady(seen, window)
             if self.steady or clock() >= until or not seen:
                 break
             window = max(_WINDOW, min(_MOST_CALLS, round(_WINDOW_MS / max(min(seen), 1e-6))))
         if seen:
-            self.typical_ms = statistics.median(seen) / self.facts.streams
+            # Where few inputs take most of the time it is the mean that fills a round.
+            later = seen[len(seen) // 3 :]
+            self.typical_ms = max(statistics.median(seen), statistics.fmean(later))
+            self.typical_ms /= self.facts.streams
             # By the quickest call, which neighbours hardly move: on a busy machine a short visit
             # is served at once and a long one waits its turn, so visits must be equally long.
             quickest = min(seen) / self.facts.streams
@@ -179,7 +178,8 @@ class _Contestant:
     def round(self, meter: Meter) -> None:
         """One timed round."""
         meter.joules()
-        reply = self.run(self.calls)
+        turns = self.inputs.turns(self.calls)
+        reply = self.run(turns)
         joules = meter.joules()
         latencies = _milliseconds(reply)
         if latencies:
@@ -187,6 +187,12 @@ class _Contestant:
             self.spent.add(reply, joules)
             wall = reply.wall_ns or sum(reply.latencies_ns)
             self.throughput.append(len(latencies) * self.facts.batch * 1e9 / max(1, wall))
+            if self.facts.streams == 1:  # several at once end in another order
+                self.inputs.note(turns, latencies)
+
+    def look(self) -> None:
+        """After the rounds: does the latency depend on the input?"""
+        self.varies = varies(self.inputs.seen, lambda turns: _milliseconds(self.run(turns)))
 
 
 def _milliseconds(reply: Any) -> tuple[float, ...]:
@@ -215,7 +221,9 @@ def measure(
     Returns:
         One timing per contestant, in the order given.
     """
-    field_ = [_Contestant(*one) for one in contestants]
+    field_ = [
+        _Contestant(facts, handle, Inputs(feed, facts.batch)) for facts, handle, feed in contestants
+    ]
     meter = meter or Meter()
     end = clock() + plan.budget_s
     share = min(plan.warmup_s, plan.budget_s / 3 / max(1, len(field_)))
@@ -231,6 +239,9 @@ def measure(
             one.round(meter)
         done += 1
         progress(f"round {done}", min(1.0, 1 - (end - clock()) / plan.budget_s))
+    for one in field_ if plan.inputs else ():
+        if one.fault is None:
+            one.look()
     return tuple(_timing(one) for one in field_)
 
 
@@ -274,10 +285,15 @@ def _timing(one: _Contestant) -> Timing:
         return ns / 1e6 / n if n and ns >= 0 else None
 
     told = spent.joules if n else None
+    inputs = len(one.inputs.seen)
+    # Calls with the same input are one observation where the input makes the latency.
+    most = inputs if one.varies or one.facts.branches else 0
     return Timing(
         facts=one.facts,
         rounds=tuple(one.rounds),
-        quantiles={k: quantile(one.rounds, q) for k, q in QUANTILES.items()} if n else {},
+        quantiles={k: quantile(one.rounds, q, most) for k, q in QUANTILES.items()} if n else {},
+        inputs=inputs,
+        varies=one.varies,
         steady=one.steady,
         load_ms=one.load_ns / 1e6 if one.load_ns else None,
         first_ms=one.first_ns / 1e6 if one.first_ns else None,

@@ -41,12 +41,13 @@ class Quantile:
         return (self.high - self.low) / 2 / self.value
 
 
-def quantile(rounds: Sequence[Sequence[float]], q: float) -> Quantile:
+def quantile(rounds: Sequence[Sequence[float]], q: float, most: int = 0) -> Quantile:
     """A quantile over rounds of one contestant.
 
     Args:
         rounds: latencies in any unit, one sequence per round.
         q: 0 < q < 1.
+        most: observations that the calls stand for, at most; 0: as many as they are.
 
     Raises:
         ValueError: there are no latencies.
@@ -57,8 +58,8 @@ def quantile(rounds: Sequence[Sequence[float]], q: float) -> Quantile:
     n = len(values)
     value = statistics.median(values) if q == 0.5 else values[min(n - 1, math.ceil(q * n) - 1)]
     deff = design_effect(rounds, value, q)
-    low, high = ranks(max(1, int(n / deff)), q)
-    effective = max(1, int(n / deff))
+    effective = max(1, min(int(n / deff), most or n))
+    low, high = ranks(effective, q)
     # Ranks among the effective calls, taken to the same shares of all calls.
     return Quantile(
         q=q,

@@ -132,6 +132,7 @@ def benchmark(data: Data) -> Sheet:
     notes: list[str] = []
     names = {m["sha256"]: m["path"] for m in (data["model"], *data["models"]) if m}
     own = (data["model"] or {}).get("sha256", "")
+    counts = _notes(data)
     for target in data["targets"]:
         several = len({row["layout"] for row in target["benchmark"] if row["layout"]}) > 1
         for row in sorted(target["benchmark"], key=_plainest):
@@ -143,11 +144,17 @@ def benchmark(data: Data) -> Sheet:
             label += " free shapes" if row["form"] == "dynamic" else ""
             rows.append((name, label + ("*" if _not_ours(row) else ""), *_timing(row)))
             notes += _remarks(f"{name} {label}", row)
+            notes += [f"{name} {label}: {safe(n, 200)}" for n in row["notes"] if counts[n] == 1]
     heads = (
         "target|precision| >p50 ms| >95 %| ?>p90| >p99| >streams| >threads| >calls"
         "| >speed-up| ?>memory| ?>size"
     )
-    made = Sheet("Speed", columns(heads), rows, [*notes, *_shared(data)])
+    made = Sheet(
+        "Speed",
+        columns(heads),
+        rows,
+        [*notes, *[safe(n, 200) for n in counts if counts[n] > 1][:3]],
+    )
     words = {"streams": "{} in flight", "threads": "threads {}", "calls": "{} calls each"}
     return folded(made, words) if rows else made
 
@@ -178,11 +185,12 @@ def _remarks(name: str, row: Data) -> list[str]:
     return said + ([f"* {name}: {_not_ours(row)}"] if _not_ours(row) else [])
 
 
-def _shared(data: Data) -> list[str]:
-    """Remarks that several timings carry, such as the load of the machine, once."""
+def _notes(data: Data) -> Counter[str]:
+    """How many timings carry a remark; what disturbed them all has a table of its own."""
     rows = [row for target in data["targets"] for row in target["benchmark"]]
-    counts = Counter(safe(note, 200) for row in rows for note in set(row["notes"]))
-    return [note for note, count in counts.items() if count > 1][:3]
+    counts = Counter(note for row in rows for note in dict.fromkeys(row["notes"]))
+    known = (data["conditions"] or {}).get("disturbances", ())
+    return Counter({n: k for n, k in counts.items() if k > 1 or n not in known})
 
 
 def _not_ours(row: Data) -> str:

@@ -92,7 +92,12 @@ def _bench(trial: Trial, options: BenchOptions) -> Report:
         seconds = options.seconds or (QUICK_S if options.quick else BENCH_S)
         budget = seconds * max(1, len(entered)) + speed.EXTRA_S * len(more)
         found = timing.time_all(
-            trial, [*entered, *more], samples, trial.samples_count, budget_s=budget
+            trial,
+            [*entered, *more],
+            samples,
+            trial.samples_count,
+            budget_s=budget,
+            inputs=True,
         )
         speed.explain(trial, None, found, deep=False)
     data = new("bench", command_line=options.command_line, seed=trial.seed)

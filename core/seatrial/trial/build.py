@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
-from seatrial.benchmark.rounds import Feed
+from seatrial.benchmark.inputs import Feed
 from seatrial.codec import encode
 from seatrial.quantize import bakeoff
 from seatrial.quantize.types import Score

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from seatrial import results as r
-from seatrial.benchmark.rounds import Feed
+from seatrial.benchmark.inputs import Feed
 from seatrial.codec import encode
 from seatrial.data.contract import InputContract
 from seatrial.layout.frames import WHOLE, Frames, FramesRequest

@@ -284,5 +284,6 @@ def _benchmark(trial: Trial, found: Evidence) -> None:
         budget_s=trial.clock.cap(wanted),
         least_calls=LEAST_CALLS.get(limit.quantile, 0) if limit else 0,
         most_rounds=ROUNDS,
+        inputs=True,
     )
     speed.explain(trial, found, found.rounds, deep=deep)

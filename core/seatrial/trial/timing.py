@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from seatrial import results as r
 from seatrial.benchmark import machine
 from seatrial.benchmark.energy import Meter
+from seatrial.benchmark.inputs import Feed
 from seatrial.benchmark.ranking import Ratio, ratio
 from seatrial.benchmark.records import Facts, Timing
-from seatrial.benchmark.rounds import Feed, Plan, measure
+from seatrial.benchmark.rounds import Plan, measure
 from seatrial.report import rows, speed_rows
 from seatrial.trial.build import Piece
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 BASELINE = "fp32"
 #: What the name of a further form with free shapes ends in.
 FREE = "-dynamic"
+#: Operators that may do more for one input than for another.
+CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 
 
 @dataclasses.dataclass
@@ -90,6 +93,7 @@ def time_all(
     budget_s: float,
     least_calls: int = 0,
     most_rounds: int = 0,
+    inputs: bool = False,
 ) -> Rounds:
     """Load all contestants, run the rounds, close them.
 
@@ -101,6 +105,7 @@ def time_all(
         budget_s: seconds for warm-up and rounds together.
         least_calls: timed calls below which the quantile of the limit has no upper bound.
         most_rounds: see :class:`~seatrial.benchmark.rounds.Plan`.
+        inputs: likewise.
     """
     before, meter = machine.look(), Meter()
     with contextlib.ExitStack() as stack:
@@ -112,7 +117,11 @@ def time_all(
                 continue
             loaded.append((one, stack.enter_context(opened.result)))
         plan = Plan(
-            budget_s=budget_s, seed=trial.seed, least_calls=least_calls, most_rounds=most_rounds
+            budget_s=budget_s,
+            seed=trial.seed,
+            least_calls=least_calls,
+            most_rounds=most_rounds,
+            inputs=inputs,
         )
         timings = measure(
             [(_facts(trial, one), h, one.feed or Feed(samples, count)) for one, h in loaded],
@@ -158,6 +167,7 @@ def _facts(trial: Trial, one: Contestant) -> Facts:
         artifact_bytes=piece.ref.bytes,
         build_s=round(piece.build_s, 3),
         emulated=one.state.target is not None and one.state.target.kind is not r.TargetKind.DEVICE,
+        branches=tuple(op for op in CONTROL_FLOW if op in trial.model.facts.op_types),
     )
 
 

@@ -37,7 +37,7 @@ def fast(case: Case) -> Part:
         if sla.max_latency is not None:
             said.append(_calmly(case, _latency(timing, sla.max_latency)))
             if said[-1][0] == NOT_PROVEN:
-                missing.append("a longer benchmark on a quiet machine")
+                missing.append(_wanted(timing, sla.max_latency))
         if sla.max_memory_mb is not None:
             said.append(_memory(timing, sla.max_memory_mb))
         said += _caps(case, timing)
@@ -47,9 +47,31 @@ def fast(case: Case) -> Part:
             _reason(case, code, text, "info" if answer == SHIP else "error")
             for answer, code, text in said
         )
-        + tuple(_reason(case, "latency.disturbed", t, "warning") for t in case.run.disturbances),
+        + tuple(_reason(case, "latency.disturbed", t, "warning") for t in case.run.disturbances)
+        + _by_input(case, timing),
         missing=tuple(missing),
     )
+
+
+def _by_input(case: Case, timing: Timing | None) -> tuple[dict[str, Any], ...]:
+    """That the limit was held against latencies that depend on the input."""
+    if timing is None or not timing.by_input:
+        return ()
+    level = "warning" if timing.varies is not None else "info"
+    return (_reason(case, "latency.by-input", timing.by_input, level),)
+
+
+def _few_inputs(timing: Timing, limit: LatencyLimit) -> bool:
+    """Whether the inputs, not the calls, are too few for a quantile over inputs."""
+    return bool(timing.by_input) and timing.inputs < LEAST_CALLS.get(limit.quantile, 0)
+
+
+def _wanted(timing: Timing, limit: LatencyLimit) -> str:
+    """What would settle an open latency."""
+    if _few_inputs(timing, limit):
+        least = LEAST_CALLS[limit.quantile]
+        return f"at least {least} different inputs for {limit.quantile}: more samples"
+    return "a longer benchmark on a quiet machine"
 
 
 def shipping(case: Case) -> Timing | None:
@@ -97,8 +119,11 @@ def _latency(timing: Timing, limit: LatencyLimit) -> tuple[str, str, str]:
         return NOT_PROVEN, "latency.limit", f"{name} was not measured"
     if found.high is None:
         few = LEAST_CALLS.get(name, 0)
+        made = f"{timing.n} calls"
+        if _few_inputs(timing, limit):
+            made = f"{timing.inputs} inputs, on which it may depend,"
         text = (
-            f"{name} is {found.value:.3g} ms, but {timing.n} calls do not bound it from above "
+            f"{name} is {found.value:.3g} ms, but {made} do not bound it from above "
             f"({few} are the least); the limit is {limit.ms:g} ms"
         )
         late = found.low is not None and found.low > limit.ms

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from seatrial.benchmark.energy import Meter
+from seatrial.benchmark.inputs import Feed
 from seatrial.benchmark.ranking import rank, ratio
 from seatrial.benchmark.records import Facts, Timing
-from seatrial.benchmark.rounds import DISPATCH_MS, LEAST_ROUNDS, Feed, Plan, measure
+from seatrial.benchmark.rounds import DISPATCH_MS, LEAST_ROUNDS, Plan, measure
 from seatrial.benchmark.stats import quantile
 from seatrial.report import speed_rows
 from seatrial.results import Fault, FaultKind, Ref

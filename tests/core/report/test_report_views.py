@@ -561,3 +561,16 @@ def test_a_target_where_int8_is_faster_and_nothing_keeps_it_has_no_row():
     assert not speed_view.paces(data).rows
     data["targets"][0]["pace"] = speed_rows.pace(faster=False, ratio=0.9, causes=[], text="slower")
     assert len(speed_view.paces(data).rows) == 1
+
+
+def test_a_remark_of_one_timing_is_told_with_its_name():
+    data = examples.ship()
+    rows = [row for target in data["targets"] for row in target["benchmark"]]
+    assert len(rows) > 1
+    shared, own = "the governor is powersave", "latency depends on the input: from 1 to 9 ms"
+    for row in rows:
+        row["notes"] = [shared]
+    rows[0]["notes"].append(own)
+    told = measured.benchmark(data).notes
+    assert told.count(shared) == 1
+    assert [n.endswith(f": {own}") for n in told if own in n] == [True]
