@@ -16,7 +16,7 @@ from typing import Any
 from .codec import record
 from .jobs.calls import CallFault, checked, guarded
 from .jobs.shared import Shared, resident_mb
-from .jobs.tensors import TensorMap, checked_outputs
+from .jobs.tensors import TensorMap, checked_outputs, unseen
 from .results import Artifact, FaultKind, LoadRequest, Ran
 from .samples import Samples, StoreWriter
 
@@ -38,6 +38,8 @@ class RunRequest:
         batch: samples per call; the last group is filled up by repeating its last sample.
         out: folder for kept outputs, relative to the job's ``out``.
         streams: calls in flight, each from a thread of its own; above 1 nothing can be kept.
+        beside: after each group time a copy of it that is new to the session in its lowest bits;
+            no latencies at all where the inputs cannot be altered so.
     """
 
     path: str
@@ -48,6 +50,7 @@ class RunRequest:
     batch: int = 1
     out: str = ""
     streams: int = 1
+    beside: bool = False
 
 
 @record
@@ -182,6 +185,8 @@ class Loop:
             self._call(feeds[i % len(groups)])
         if request.streams > 1:
             return self._parallel(feeds, request.repeat * len(groups), request.streams)
+        if request.beside:
+            return self._beside(feeds)
         store = None
         if request.keep:
             store = OutputStore(self.folder / "out" / request.out, samples, indices, request.batch)
@@ -241,6 +246,17 @@ class Loop:
             prepare_ns=feeds.spent_ns,
             rss_mb=resident_mb(),
         )
+
+    def _beside(self, feeds: _Feeds) -> RunReply:
+        """Latencies of every group and, next to it, of a copy that was never fed before."""
+        pairs = [(fed, unseen(fed)) for fed in (feeds[i] for i in range(len(feeds)))]
+        latencies = []
+        for fed, copy in pairs if all(copy is not None for _, copy in pairs) else ():
+            for one in (fed, copy):
+                outputs, wall, _ = self._call(one or {})
+                checked_outputs(outputs)
+                latencies.append(wall)
+        return RunReply(latencies_ns=tuple(latencies), load_ns=self.load_ns, rss_mb=resident_mb())
 
     def _store(self, path: str) -> Samples:
         if path not in self._stores:

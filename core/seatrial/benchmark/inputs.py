@@ -8,6 +8,7 @@ a burst of the machine does not come back six times, another path through the mo
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,9 @@ SLOWER = 1.25
 
 #: And by so many milliseconds: below that it is dispatch.
 SLOWER_MS = 0.02
+
+#: A new input may be so much slower than one that was fed before, for caches of the input alone.
+NEW_SLOWER = 1.5
 
 #: Pairs of calls after which the interval of a median ratio has a lower end.
 PAIRS = 6
@@ -63,6 +67,7 @@ class Inputs:
     feed: Feed
     batch: int = 1
     seen: dict[int, list[float]] = field(default_factory=dict)
+    fed: set[int] = field(default_factory=set)
     _turn: int = 0
 
     def __post_init__(self) -> None:
@@ -80,7 +85,21 @@ class Inputs:
         fed = min(calls, self._at_once)
         turns = [(self._turn + k % fed) % len(self._groups) for k in range(calls)]
         self._turn = (self._turn + fed) % len(self._groups)
+        self.fed.update(turns)
         return turns
+
+    @property
+    def familiar(self) -> list[int]:
+        """Inputs that were timed, of middling latency; as many as make the pairs, if there are."""
+        order = sorted(self.seen, key=lambda i: min(self.seen[i]))
+        start = max(0, (len(order) - PAIRS) // 2)
+        return [order[start + k % len(order)] for k in range(PAIRS)] if order else []
+
+    @property
+    def strange(self) -> list[int]:
+        """Inputs that were never fed, for the pairs."""
+        left = (i for i in range(len(self._groups)) if i not in self.fed)
+        return list(itertools.islice(left, PAIRS))
 
     def indices(self, turns: Sequence[int]) -> list[int]:
         """The samples of these inputs."""
@@ -117,12 +136,14 @@ def varies(
     some = 1 if costly else SUSPECTS
     # The worst of them may be bursts: others from among them are tried as well.
     picked = list(dict.fromkeys(suspects[k * len(suspects) // some] for k in range(some)))
-    times = again([i for one in picked for i in (quick, one) * PAIRS])
-    found = []
-    for k in range(len(times) // (2 * PAIRS)):
-        mine = times[2 * PAIRS * k : 2 * PAIRS * (k + 1)]
-        if slower(mine[1::2], mine[::2]):
-            found.append((statistics.median(mine[::2]), statistics.median(mine[1::2])))
+
+    def differ(one: int) -> tuple[float, float] | None:
+        times = again((quick, one) * PAIRS)
+        told = slower(times[1::2], times[::2])
+        return (statistics.median(times[::2]), statistics.median(times[1::2])) if told else None
+
+    # Twice: on a busy machine six pairs are once in a while all the same way round.
+    found = [told for one in picked if differ(one) and (told := differ(one))]
     return max(found, key=lambda pair: pair[1], default=None)
 
 

@@ -68,6 +68,8 @@ class Timing:
         steady_rss_mb: of it after the last round.
         inputs: different ones that were timed.
         varies: of a quick and of a slow input, milliseconds; ``None``: they take alike.
+        beside: of inputs that were fed before and of new ones, milliseconds; ``None``: not known.
+        remembers: new ones take longer, beyond noise and caches of the input.
         fault: why it dropped out; ``rounds`` holds what came before.
     """
 
@@ -87,6 +89,8 @@ class Timing:
     steady_rss_mb: float | None = None
     inputs: int = 0
     varies: tuple[float, float] | None = None
+    beside: tuple[float, float] | None = None
+    remembers: bool = False
     fault: Fault | None = None
 
     @property
@@ -107,6 +111,17 @@ class Timing:
         return ""
 
     @property
+    def remembered(self) -> str:
+        """In a sentence, that answers are remembered; ``""``: nothing says so."""
+        if self.beside is None or not self.remembers:
+            return ""
+        again, new = self.beside
+        return (
+            f"inputs that were fed before take {again:.3g} ms, new ones {new:.3g} ms: answers are "
+            "remembered, and the latency of repeated inputs is nobody's"
+        )
+
+    @property
     def n(self) -> int:
         """Timed calls."""
         return sum(len(one) for one in self.rounds)
@@ -117,8 +132,7 @@ class Timing:
         notes = list(facts.notes)
         if self.n and not self.steady:
             notes.append("the warm-up had not settled when it ended")
-        if self.by_input:
-            notes.append(self.by_input)
+        notes += [said for said in (self.by_input, self.remembered) if said]
         median = named.get("p50")
         ends = _ends(median)
         per_second = over_rounds(self.throughput)

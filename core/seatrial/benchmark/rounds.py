@@ -17,7 +17,7 @@ from seatrial.codec import record
 from seatrial.results import Fault, Ref
 
 from .energy import Meter
-from .inputs import Feed, Inputs, varies
+from .inputs import NEW_SLOWER, PAIRS, Feed, Inputs, slower, varies
 from .records import Facts, Timing
 from .stats import LEAST_ROUNDS, quantile, steady
 
@@ -62,8 +62,9 @@ class Handle(Protocol):
         keep: bool,
         batch: int = 1,
         streams: int = 1,
+        beside: bool = False,
     ) -> Answer:
-        """Run once per group of ``batch`` indices, so many calls at a time."""
+        """Run once per group of ``batch`` indices, see :class:`seatrial.session.RunRequest`."""
 
     @property
     def peak_rss_mb(self) -> float:
@@ -82,7 +83,7 @@ class Plan:
         seed: of the order.
         least_calls: at least so many timed calls each (a p99 needs 368 to be bounded above).
         most_rounds: rounds end here even if a median is not known well enough; 0: only by time.
-        inputs: look afterwards whether the latency depends on the input.
+        inputs: look afterwards whether the latency depends on the input, or on its being new.
     """
 
     budget_s: float = 30.0
@@ -131,16 +132,19 @@ class _Contestant:
     typical_ms: float = 0.0
     steady: bool = False
     varies: tuple[float, float] | None = None
+    beside: tuple[float, float] | None = None
+    remembers: bool = False
     fault: Fault | None = None
 
-    def run(self, turns: Sequence[int]) -> Any:
+    def run(self, turns: Sequence[int], *, beside: bool = False) -> Any:
         """The reply to calls with these inputs; ``None`` after a fault."""
         batch, streams = self.facts.batch, self.facts.streams
         indices = self.inputs.indices(turns)
-        more = {"streams": streams} if streams > 1 else {}
+        more: dict[str, Any] = {"streams": streams} if streams > 1 else {}
+        more |= {"beside": True} if beside else {}
         answer = self.handle.run(self.inputs.feed.samples, indices, keep=False, batch=batch, **more)
         if answer.fault is not None:
-            self.fault = answer.fault
+            self.fault = self.fault or answer.fault
             return None
         reply = answer.result
         self.load_ns = self.load_ns or reply.load_ns
@@ -191,8 +195,26 @@ class _Contestant:
                 self.inputs.note(turns, latencies)
 
     def look(self) -> None:
-        """After the rounds: does the latency depend on the input?"""
+        """After the rounds: does the latency depend on the input, or on its being new?"""
         self.varies = varies(self.inputs.seen, lambda turns: _milliseconds(self.run(turns)))
+        if self.facts.form == "static":
+            # Twice: on a busy machine six pairs are once in a while all the same way round.
+            self.remembers = self._remembers() and self._remembers()
+
+    def _remembers(self) -> bool:
+        """Time known inputs beside new ones: are the new ones slower?"""
+        known, new = self.inputs.familiar, self.inputs.strange
+        if not known:
+            return False
+        told = _milliseconds(self.run(known, beside=True))
+        if not told and len(new) == PAIRS and self.varies is None and self.fault is None:
+            # No copy could be made: samples of the store that were left over are new as well.
+            self.inputs.fed.update(new)
+            turns = [i for pair in zip(known, new, strict=True) for i in pair]
+            told = _milliseconds(self.run(turns))
+        if told:
+            self.beside = statistics.median(told[::2]), statistics.median(told[1::2])
+        return slower(told[1::2], told[::2], NEW_SLOWER)
 
 
 def _milliseconds(reply: Any) -> tuple[float, ...]:
@@ -294,6 +316,8 @@ def _timing(one: _Contestant) -> Timing:
         quantiles={k: quantile(one.rounds, q, most) for k, q in QUANTILES.items()} if n else {},
         inputs=inputs,
         varies=one.varies,
+        beside=one.beside,
+        remembers=one.remembers,
         steady=one.steady,
         load_ms=one.load_ns / 1e6 if one.load_ns else None,
         first_ms=one.first_ns / 1e6 if one.first_ns else None,

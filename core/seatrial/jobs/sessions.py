@@ -90,6 +90,7 @@ class SessionHandle:
         repeat: int = 1,
         batch: int = 1,
         streams: int = 1,
+        beside: bool = False,
         limits: Limits | None = None,
     ) -> Outcome[RunReply]:
         """One round, see :class:`seatrial.session.RunRequest`.
@@ -111,6 +112,7 @@ class SessionHandle:
             batch=batch,
             out=name,
             streams=streams,
+            beside=beside,
         )
         command = {"do": "run", "request": encode(request), "refs": {samples.sha256: path}}
         return self._ask(RunReply, command, limits, out)

@@ -15,6 +15,9 @@ from .calls import CallFault
 #: Kinds of element types that an output may have: booleans, integers and floats.
 _KINDS = "biuf"
 
+#: Numbers that must be free to change, so that a copy is likely to be new.
+_NEW = 8
+
 
 class TensorMap:
     """Between the ONNX model's tensors and the artefact's own.
@@ -88,6 +91,38 @@ def _to_artifact(value: Any, io: TensorIO) -> Any:
     if wanted.kind in "iu" and value.dtype.kind == "f":
         raise _broke(f"input {io.name!r} takes {wanted} of a float tensor but states no scale")
     return value.astype(wanted)
+
+
+def unseen(arrays: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A copy that differs in the lowest bits of its numbers: nobody was fed it before.
+
+    Floats change in their last two bits; 0, what is subnormal and what is not finite stay, for they
+    may be slow or mean something. Integers of 8 bits change by one level within their own range;
+    wider ones are often indices and stay.
+
+    Returns:
+        ``None``: too few numbers may change to make a copy that is likely to be new.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng()  # no seed: a copy of an earlier run is not new
+    made, free, changed = {}, 0, False
+    for name, array in arrays.items():
+        value = made[name] = np.array(array, order="C")
+        if value.dtype.kind == "f" and value.dtype.itemsize <= 8:
+            bits = value.view(f"u{value.dtype.itemsize}")
+            able = np.isfinite(value) & (np.abs(value) >= np.finfo(value.dtype).tiny)
+            flips = np.where(able, rng.integers(0, 4, value.shape), 0).astype(bits.dtype)
+            bits ^= flips
+        elif value.dtype.kind in "iu" and value.dtype.itemsize == 1 and value.size:
+            flipped = value ^ 1
+            able = (flipped >= value.min()) & (flipped <= value.max())
+            value[...] = np.where(able & (rng.random(value.shape) < 0.5), flipped, value)
+        else:
+            continue
+        free += int(np.count_nonzero(able))
+        changed = changed or bool((value != array)[able].any())
+    return made if changed and free >= _NEW else None
 
 
 def checked_outputs(outputs: Any) -> dict[str, Any]:

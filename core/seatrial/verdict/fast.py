@@ -25,9 +25,9 @@ LEAST_CALLS = {"p50": 6, "p90": 36, "p99": 368}
 def fast(case: Case) -> Part:
     """The answer of the part ``fast``; not asked without a limit on latency or memory."""
     sla = case.sla
-    if sla.max_latency is None and sla.max_memory_mb is None:
-        return Part(answer=NOT_ASKED)
     timing = shipping(case)
+    if sla.max_latency is None and sla.max_memory_mb is None:
+        return Part(answer=NOT_ASKED, reasons=_remembered(case, timing))
     said: list[tuple[str, str, str]] = []
     missing: list[str] = []
     if timing is None or timing.n == 0:
@@ -48,7 +48,8 @@ def fast(case: Case) -> Part:
             for answer, code, text in said
         )
         + tuple(_reason(case, "latency.disturbed", t, "warning") for t in case.run.disturbances)
-        + _by_input(case, timing),
+        + _by_input(case, timing)
+        + (_remembered(case, timing) if sla.max_latency is None else ()),
         missing=tuple(missing),
     )
 
@@ -61,9 +62,16 @@ def _by_input(case: Case, timing: Timing | None) -> tuple[dict[str, Any], ...]:
     return (_reason(case, "latency.by-input", timing.by_input, level),)
 
 
+def _remembered(case: Case, timing: Timing | None) -> tuple[dict[str, Any], ...]:
+    """That answers are remembered, where no limit on latency falls with it."""
+    if timing is None or not timing.remembered:
+        return ()
+    return (_reason(case, "latency.remembered", timing.remembered, "warning"),)
+
+
 def _few_inputs(timing: Timing, limit: LatencyLimit) -> bool:
     """Whether the inputs, not the calls, are too few for a quantile over inputs."""
-    return bool(timing.by_input) and timing.inputs < LEAST_CALLS.get(limit.quantile, 0)
+    return bool(timing.by_input) and timing.inputs < LEAST_CALLS.get(limit.quantile, 0) <= timing.n
 
 
 def _wanted(timing: Timing, limit: LatencyLimit) -> str:
@@ -147,6 +155,8 @@ def _memory(timing: Timing, limit: float) -> tuple[str, str, str]:
 def _caps(case: Case, timing: Timing) -> list[tuple[str, str, str]]:
     """What keeps an answer from SHIP however good the numbers look."""
     found = []
+    if case.sla.max_latency is not None and timing.remembered:
+        found.append((NOT_PROVEN, "latency.remembered", timing.remembered))
     where = (case.target["ran"] or {}).get("where")
     if timing.facts.emulated or "emulated" in (case.target["kind"], where):
         text = "latency on an emulated machine is not that machine's"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,9 +44,16 @@ class Dark:
         self.now = 0.0
 
     def run(
-        self, samples: Ref, indices: Sequence[int] | None = None, *, keep: bool, batch: int = 1
+        self,
+        samples: Ref,
+        indices: Sequence[int] | None = None,
+        *,
+        keep: bool,
+        batch: int = 1,
+        beside: bool = False,
     ) -> Answer:
         assert indices is not None
+        indices = np.repeat(indices, 2) if beside else indices
         times = np.where(np.array(indices) >= 0.85 * self.count, self.slow, 0.25)
         times = times * self.rng.lognormal(0, 0.02, len(times))
         times[self.rng.random(len(times)) < self.burst] *= 20
@@ -113,6 +121,8 @@ def test_a_p99_of_too_few_inputs_is_no_p99_where_the_input_counts(branches: Any)
     assert "40 inputs" in found.reasons[0]["text"]
     assert found.missing == ("at least 368 different inputs for p99: more samples",)
     assert judged(timing, "p50", 20.0).answer == "SHIP"
+    short = dataclasses.replace(timing, rounds=timing.rounds[:1])
+    assert judged(short, "p99", 20.0).missing == ("a longer benchmark on a quiet machine",)
 
 
 def test_bursts_of_the_machine_are_no_property_of_the_inputs() -> None:
