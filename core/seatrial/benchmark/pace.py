@@ -30,6 +30,8 @@ INTEGERS = ("INT8", "UINT8", "I8", "U8")
 #: Layer types that convert between precisions, and those that only move data; lower case.
 CONVERSIONS = ("quantize", "convert", "cast")
 MOVES = ("reorder", "reformat", "transpose", "permute")
+#: Layer types that multiply by weights or by one another, in any runtime's words; lower case.
+PRODUCTS = ("conv", "gemm", "matmul", "fullyconnected", "innerproduct")
 
 Layer = Mapping[str, Any]
 
@@ -136,7 +138,7 @@ def _floats(seen: Seen) -> list[rows.Row]:
     """Float between INT8 layers, and weights that stayed in float."""
     found = []
     heavy = set(seen.heavy)
-    weighted = [ly for ly in seen.int8 if heavy.intersection(ly["nodes"])]
+    weighted = with_weights(seen.int8, seen.heavy)
     left = [ly for ly in weighted if is_float(ly)]
     if left:
         share = _share(left, seen.int8)
@@ -231,6 +233,31 @@ def _bound(seen: Seen) -> list[rows.Row]:
 def _cause(code: str, text: str, share: float | None, layers: Sequence[Layer]) -> rows.Row:
     ordered = sorted(layers, key=lambda ly: -(ly["ms"] or 0.0))
     return pace_cause(code, text, share=share, layers=[str(ly["layer"]) for ly in ordered][:NAMED])
+
+
+def with_weights(layers: Sequence[Layer], heavy: Sequence[str] = ()) -> list[Layer]:
+    """Layers that multiply: by the nodes that they stand for, or by what the runtime calls them."""
+    known = set(heavy)
+    return [
+        ly
+        for ly in layers
+        if known.intersection(ly["nodes"]) or (_named(ly, PRODUCTS) and not _converts(ly))
+    ]
+
+
+def in_name_only(layers: Sequence[Layer]) -> str:
+    """That most of an INT8 artefact's layers with weights run in float; ``""``: they do not.
+
+    Args:
+        layers: what ran, as the execution rows have it; those of no told precision do not count.
+    """
+    weighted = with_weights(layers)
+    done = [ly for ly in weighted if is_int8(ly)]
+    told = len(done) + sum(is_float(ly) for ly in weighted)
+    if 2 * len(done) >= told:
+        return ""
+    verb = "runs" if len(done) == 1 else "run"
+    return f"INT8 in name: {len(done)} of {told} layers with weights {verb} in INT8"
 
 
 def is_int8(layer: Layer) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seatrial.audit.rules import RED, SHOWN, Finding
+from seatrial.benchmark import pace
 from seatrial.ladder import records as lr
 from seatrial.report import rows
 from seatrial.tasks.base import NOTE
@@ -39,7 +40,7 @@ def remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         what = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"
         text = f"the audit of the calibration set has {what}: {red[0].text}"
         told.append(rows.reason(f"calibration.{red[0].code}", text, level="warning"))
-    told += _from_memory(trial) + _unsteady(found.judged)
+    told += _from_memory(trial) + _unsteady(found.judged) + _in_name(trial)
     if found.quick:
         text = "quick run: fewer samples, fewer candidates, shorter rounds"
         told.append(rows.reason("run.quick", text, level="info"))
@@ -65,6 +66,17 @@ def _unsteady(judged: lr.JudgeResult | None) -> list[rows.Row]:
                 # Sound kernels round differently; one that differs from itself is another matter.
                 level = "info" if floor.what == lr.INTEGERS else "warning"
                 told.append(rows.reason("ladder.floor", text, target=target, level=level))
+    return told
+
+
+def _in_name(trial: Trial) -> list[rows.Row]:
+    """INT8 artefacts of which most runs in float, as far as the runtime tells."""
+    told = []
+    for state in trial.usable:
+        ran = (state.facts.get("ran") or {}).get("int8") or {}
+        text = pace.in_name_only(ran.get("layers") or ())
+        if text:
+            told.append(rows.reason("int8.in-name", text, target=state.id, level="warning"))
     return told
 
 

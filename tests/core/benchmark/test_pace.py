@@ -165,3 +165,37 @@ def test_shares_are_shares_and_every_cause_has_words(int8, fp32) -> None:
         assert row["text"]
         assert row["share"] is None or 0 <= row["share"] <= 1 + 1e-9
         assert len(row["layers"]) <= pace.NAMED
+
+
+def test_an_artefact_that_is_int8_in_name_is_told_by_its_layers() -> None:
+    """As an INT8 model ran of which only the last product was quantised."""
+    convs = [layer(ms=0.02, precision="FP32", node=f"Conv#{k}") for k in range(9)]
+    ends = [
+        layer("ReorderOutput", "FP32", 0.004),
+        layer("QuantizeLinear", "INT8", 0.004),
+        layer("QGemm", "INT8", 0.007, node="Gemm#25"),
+        layer("DequantizeLinear", "FP32", 0.004),
+    ]
+    told = pace.in_name_only([*convs, *ends])
+    assert told == "INT8 in name: 1 of 10 layers with weights runs in INT8"
+    # Labels of the float model need not be those of the quantised one.
+    found = next(
+        c for c in causes(Seen(int8=(*convs, *ends), heavy=("Gemm#9",))) if c["code"] == "not-int8"
+    )
+    assert found["text"].startswith("9 of 10 layers with weights ran in float")
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        ([], False),
+        ([("Add", "FP32"), ("Convert", "FP32")], False),
+        ([("Conv", ""), ("Conv", "")], False),
+        ([("QLinearConv", "INT8"), ("Conv", "FP32")], False),
+        ([("Convolution", "I8"), ("FullyConnected", "f32"), ("MatMul", "BF16")], True),
+        ([("Conv", "FP16"), ("Conv", "")], True),
+        ([("QLinearConv", "INT8"), ("Conv", ""), ("Conv", "")], False),
+    ],
+)
+def test_only_layers_with_weights_and_a_told_precision_count(layers: Any, told: bool) -> None:
+    assert bool(pace.in_name_only([layer(op, precision) for op, precision in layers])) == told
