@@ -105,7 +105,6 @@ class TargetConfig:
     env: str = ""
     threads: int | None = None
     streams: int | None = None
-    batch: int | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     timeout_s: float | None = None
     memory_mb: int | None = None

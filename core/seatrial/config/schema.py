@@ -87,7 +87,6 @@ TARGET: Fields = {
     "env": v.text,
     "threads": v.integer(1),
     "streams": v.integer(1),
-    "batch": v.integer(1),
     "shapes": v.mapping(v.shape),
     "timeout_s": v.positive,
     "memory_mb": v.integer(1),

@@ -53,7 +53,7 @@ shapes = { data_0 = [1, 3, 224, 224] }
 options = { fast = true, level = 2 }
 env = "old"
 [target.other]
-batch = 8
+streams = 8
 [env.old]
 python = "venv/bin/python"
 launcher = "taskset"
@@ -85,7 +85,7 @@ def test_everything_at_once(tmp_path):
     target = c.target("onnxruntime:cpu")
     assert target.threads == 4 and target.shapes == {"data_0": (1, 3, 224, 224)}
     assert target.options == {"fast": True, "level": 2} and target.timeout_s == 30.0
-    assert c.target("other:x/y").batch == 8 and c.target("third:x") is None
+    assert c.target("other:x/y").streams == 8 and c.target("third:x") is None
     assert c.environments["old"].python == f"{tmp_path}/venv/bin/python"
     assert c.environments["old"].launcher == ("taskset",)
     assert c.environments["old"].variables == {"OMP": "1"}
