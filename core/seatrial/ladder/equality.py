@@ -84,7 +84,7 @@ def _columns(step: Comparison, outputs: Sequence[OutputDifference]) -> Gate | No
         f"column {worst.column} of output {worst.output!r}, which the metric does not read, "
         f"follows {max(0.0, worst.column_explained):.0%} of what varies in {step.against} "
         f"(standard deviation {worst.column_std or 0.0:.3g}; all columns together "
-        f"{worst.explained or 0.0:.0%}): one scale for columns of different size leaves the "
+        f"{worst.explained or 0.0:.1%}): one scale for columns of different size leaves the "
         "small ones no steps; give it an output of its own or keep it in float"
     )
     return Gate(gate=UNPROVEN, code="ladder.branch", reason=text)

@@ -223,7 +223,7 @@ def _row(
     drop = step.paired if step else None
     agreed = 100.0 * step.agreed / step.n if step and step.agreed >= 0 else None
     short = gate.gate == UNPROVEN and drop is not None and drop.needed > 0
-    short = short and gate.code not in ("accuracy.class-drop", *NOT_THE_PAIRS)
+    short = short and gate.code not in ("accuracy.class-drop", "ladder.branch", *NOT_THE_PAIRS)
     return rows.ladder(
         facts.rung,
         target=facts.target,

@@ -135,6 +135,8 @@ def _say(tally: _Tally, graded: Graded) -> None:
         missing = "labels for the test set (or --accept-agreement)"
     if graded.code in NOT_THE_PAIRS and row["gate"] == UNPROVEN:
         missing = "an INT8 artefact that computes what its Q/DQ model says"
+    if graded.code == "ladder.branch" and row["gate"] == UNPROVEN:
+        missing = "a task that scores every output, or an INT8 model that keeps them all"
     if graded.code == "ladder.reference":
         base = row["against"]
         missing = _FLOAT if base == ONNX_FP32 else f"a run of {base}"
