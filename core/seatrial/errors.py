@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
+_OURS = f"{Path(__file__).parent}/"
+_INSTALLED = ("/site-packages/", "/dist-packages/")
+
 
 class UserError(Exception):
     """The input was refused. Commands print ``str(error)`` and end with exit code 2.
@@ -32,3 +38,20 @@ def one_line(error: BaseException, most: int = 400) -> str:
     text = " ".join(str(error).split())
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def place_of(error: BaseException) -> str:
+    """Where in the user's own code it was raised (``metric.py line 12``), or ``""``.
+
+    The last frame that is neither ours nor of an installed package; else the last that is not ours.
+    """
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_OURS)
+    ]
+    own = [f for f in frames if not _packaged(f.filename)] or frames
+    return f"{Path(own[-1].filename).name} line {own[-1].lineno}" if own else ""
+
+
+def _packaged(file: str) -> bool:
+    standard = f"{Path(traceback.__file__).parent}/"
+    return file.startswith((standard, "<frozen ")) or any(p in file for p in _INSTALLED)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +18,7 @@ from seatrial.data.labels import to_json
 from seatrial.data.listing import Listing
 from seatrial.data.readers import USUAL_DATA, USUAL_GROUPS, USUAL_IDS, USUAL_LABELS
 from seatrial.data.source import Source
-from seatrial.errors import UserError
+from seatrial.errors import UserError, place_of
 from seatrial.hookspecs import Job
 from seatrial.results import TensorIO
 
@@ -57,11 +56,10 @@ def resolve(location: str) -> Any:
 
 def blame(location: str, error: Exception) -> NoReturn:
     """Say where the user's own code raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "seatrial/data" not in f.filename.replace("\\", "/")]
-    place = f"{Path(own[-1].filename).name} line {own[-1].lineno}" if own else ""
     first = (str(error).splitlines() or [""])[0][:160]
-    raise UserError(location, f"raised {type(error).__name__}: {first}", place=place) from None
+    raise UserError(
+        location, f"raised {type(error).__name__}: {first}", place=place_of(error)
+    ) from None
 
 
 class CallableReader:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from seatrial.errors import UserError
+from seatrial.errors import UserError, one_line, place_of
 from seatrial.hookspecs import Job
 from seatrial.refusal import Refusal
 from seatrial.samples import Samples
@@ -34,6 +34,10 @@ from .sweep import Sweep
 from .units import Units, spans
 
 
+class TaskError(Exception):
+    """The user's own task raised; the message names file and line."""
+
+
 def judge(request: JudgeRequest, job: Job) -> JudgeResult:
     """Judge all rungs on the same samples.
 
@@ -45,6 +49,13 @@ def judge(request: JudgeRequest, job: Job) -> JudgeResult:
     except UserError as error:
         refused = Refusal.of(error)
         return JudgeResult(rungs=(), comparisons=(), n=0, labelled=False, refused=refused)
+    except MemoryError:
+        raise
+    except Exception as error:
+        place = place_of(error) if request.task.own else ""
+        if not place:
+            raise
+        raise TaskError(f"{place}: {one_line(error)}") from error
 
 
 def ready(request: ReadyRequest, job: Job) -> Ready:

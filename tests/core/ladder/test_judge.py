@@ -10,6 +10,7 @@ import pytest
 
 from seatrial.codec import decode, encode
 from seatrial.ladder import records as lr
+from seatrial.ladder.child import TaskError
 from seatrial.ladder.differences import _width
 from seatrial.sla import SLA
 from seatrial.tasks.base import TaskSpec
@@ -764,3 +765,40 @@ def test_a_task_of_ones_own_that_gives_nan_is_red(
     bad = bench.judge(test, rungs, TaskSpec(name="own_metric_task:Mine", options={"bad": True}))
     found = rows(bad)["onnx-int8", "onnx-fp32"]
     assert (found.row["gate"], found.code) == ("fail", "ladder.nonfinite")
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "words"),
+    [
+        ("return outputs['y'][0][0]['x']", 5, "IndexError"),
+        ("return np.stack([])", 5, "ValueError: need at least one array"),
+        ("return helper(sample)", 7, "TypeError: 'Sample' object is not subscriptable"),
+    ],
+    ids=["itself", "in a package", "in a function that it calls"],
+)
+def test_a_task_of_ones_own_that_raises_names_its_line(
+    bench: Any,
+    logits: Make,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
+    line: int,
+    words: str,
+) -> None:
+    name = f"own_raising_{line}_{len(body)}"
+    (tmp_path / f"{name}.py").write_text(
+        "import numpy as np\n"
+        "class Mine:\n"
+        "    name, unit, higher_is_better = 'error', 'mm', False\n"
+        "    def score(self, outputs, label, sample):\n"
+        f"        {body}\n"
+        "def helper(sample):\n"
+        "    return sample['id']\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    values, labels = logits(20)
+    test = bench.test_set(labels.tolist(), 20)
+    with pytest.raises(TaskError) as caught:
+        bench.judge(test, ladder(bench, values, values), TaskSpec(name=f"{name}:Mine"))
+    assert f"{name}.py line {line}: {words}" in str(caught.value)
+    assert "\n" not in str(caught.value)
