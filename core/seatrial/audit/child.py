@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from seatrial.audit import classes as classes_
+from seatrial.audit import copies as copies_
 from seatrial.audit import coverage as coverage_
 from seatrial.audit import feeding, opposite, ranges, rules, scale, twins
 from seatrial.audit.look import Look, look, noise_like
@@ -92,6 +93,9 @@ class _Audit:
             self.distinct, found = twins.within(sets.own)
             self.findings += found
         self._other_sets(sets)
+        with self._check("copies within the test set", self.test, "no test set"):
+            if self.test is not None and sets.test is not None:
+                self.findings += copies_.copies(sets.test, self.test)
         with self._check("reading twice", self.request.again, "the source is read once"):
             request = self.request
             again, repeated = self._open(request.again), self._open(request.repeated)

@@ -6,7 +6,7 @@ Runs in a child only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ PARTS = (
 CANDIDATES, COARSE_LEAST = 3, 0.75
 #: Samples beyond this are compared as a whole only, not by parts.
 PARTS_UP_TO = 3000
+#: Agreements that are held at a time.
+BLOCK = 2**25
 #: Most pairs that are proven, per sample of both sets, and at least.
 PAIRS_EACH, PAIRS_LEAST = 2, 800
 #: How each way to mirror or turn a picture is told.
@@ -60,17 +62,25 @@ class Guess:
     coarse: float
 
 
-def candidates(one: Look, two: Look) -> list[Guess]:
-    """Pairs worth a closer look, the likeliest first, as many as can be proven."""
+def candidates(one: Look, two: Look, places: Sequence[int] | None = None) -> list[Guess]:
+    """Pairs worth a closer look, the likeliest first, as many as can be proven.
+
+    Args:
+        one: a set.
+        two: another, the same, or a part of it.
+        places: where the pictures of the part ``two`` stand in ``one``.
+    """
+    if one is two:
+        places = range(one.count)
     whole_one, whole_two = _coarse(one.small, PARTS[0]), _coarse(two.small, PARTS[0])
-    guesses = list(_best(whole_one, whole_two, PARTS[0], one is two, swapped=False))
+    guesses = list(_best(whole_one, whole_two, PARTS[0], places, one is two, swapped=False))
     if max(one.count, two.count) <= PARTS_UP_TO:
         for part in PARTS[1:]:
             parts = _coarse(one.small, part)
-            guesses += _best(parts, whole_two, part, one is two, swapped=False)
+            guesses += _best(parts, whole_two, part, places, one is two, swapped=False)
             if one is not two:
                 parts = _coarse(two.small, part)
-                guesses += _best(whole_one, parts, part, False, swapped=True)
+                guesses += _best(whole_one, parts, part, places, False, swapped=True)
     guesses.sort(key=lambda g: -g.coarse)
     best: dict[tuple[int, int, int], list[Guess]] = {}
     for guess in guesses:
@@ -78,7 +88,8 @@ def candidates(one: Look, two: Look) -> list[Guess]:
         if len(listed) < 2:  # the whole may look alike where only a part agrees
             listed.append(guess)
     kept = sorted((g for listed in best.values() for g in listed), key=lambda g: -g.coarse)
-    return kept[: max(PAIRS_LEAST, PAIRS_EACH * (one.count + two.count))]
+    each = PAIRS_EACH * (one.count + two.count) if places is None else 2 * PAIRS_EACH * two.count
+    return kept[: max(PAIRS_LEAST, each)]
 
 
 def turned(pictures: Any, flip: int) -> Any:
@@ -116,20 +127,27 @@ def _coarse(small: Any, part: tuple[float, float, float]) -> Any:
 
 
 def _best(
-    one: Any, two: Any, part: tuple[float, float, float], same: bool, *, swapped: bool
+    one: Any,
+    two: Any,
+    part: tuple[float, float, float],
+    places: Sequence[int] | None,
+    same: bool,
+    *,
+    swapped: bool,
 ) -> Iterator[Guess]:
-    """For each sample of ``two`` its nearest ones of ``one``, as it is and mirrored."""
+    """For each sample of ``two`` its nearest ones of ``one`` but itself, as it is and mirrored."""
     import numpy as np
 
     whole = part[2] == 1.0
     keep = CANDIDATES if whole else 1
+    block = max(1, min(1024, BLOCK // len(one)))
     for flip in range(6 if whole else 2):
         views = turned(two.reshape(-1, COARSE, COARSE), flip).reshape(len(two), -1)
-        for start in range(0, len(two), 1024):
-            alike = views[start : start + 1024] @ one.T
-            if same:
+        for start in range(0, len(two), block):
+            alike = views[start : start + block] @ one.T
+            if places is not None:
                 rows = np.arange(len(alike))
-                alike[rows, start + rows] = -1
+                alike[rows, np.asarray(places[start : start + len(alike)])] = -1
             count = min(keep, alike.shape[1])
             if count == 1:  # many times faster
                 top = alike.argmax(axis=1)[:, None]

@@ -130,15 +130,20 @@ def picture_of(values: dict[str, Any]) -> Any | None:
     return None
 
 
-def shrink(values: dict[str, Any]) -> Any:
-    """The sample in small: a grey picture with mean 0 and deviation 1, or its elements so."""
+def elements(values: dict[str, Any]) -> Any:
+    """The elements of a sample in a row, :data:`ELEMENTS` of them at most, evenly spaced."""
     import numpy as np
 
+    flat = np.concatenate([np.ravel(v).astype(np.float64) for v in values.values()])
+    flat = np.nan_to_num(flat, posinf=0.0, neginf=0.0)
+    return flat[:: max(1, -(-flat.size // ELEMENTS))]
+
+
+def shrink(values: dict[str, Any]) -> Any:
+    """The sample in small: a grey picture with mean 0 and deviation 1, or its elements so."""
     picture = picture_of(values)
     if picture is None:
-        flat = np.concatenate([np.ravel(v).astype(np.float64) for v in values.values()])
-        flat = np.nan_to_num(flat, posinf=0.0, neginf=0.0)
-        return _standard(flat[:: max(1, -(-flat.size // ELEMENTS))])
+        return _standard(elements(values))
     grey = _scaled(picture).mean(axis=2)
     return _standard(resize(grey, SIDE if min(grey.shape) >= 48 else SIDE // 2))
 

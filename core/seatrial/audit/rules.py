@@ -13,6 +13,9 @@ _ORDER = (RED, YELLOW, NOTE)
 #: Names listed in one finding; ``count`` says how many there are.
 SHOWN = 20
 
+#: The finding that test samples are copies of test samples; both of its pairs are in the test set.
+TEST_COPIES = "copies-test"
+
 #: Samples that are needed, and that are advised.
 NEEDED, ADVISED = 256, 1024
 
@@ -38,6 +41,7 @@ SOURCES = {
     "overlap-test": _HELD_OUT,
     "near-test": _HELD_OUT,
     "groups-test": _HELD_OUT,
+    TEST_COPIES: "intervals take samples, or their groups, as independent",
     "overlap-train": "calibration data come from production, not from training",
     "near-train": "calibration data come from production, not from training",
     "duplicate": _APART,
@@ -86,7 +90,7 @@ class Finding:
         tensors: names of model inputs or activations, at most 20.
         count: how many samples it is about; 0: not about single samples.
         pairs: (id, id in the other set or in the same, the other set, how they are related), at
-            most 20.
+            most 20; of :data:`TEST_COPIES` both in the test set.
         rule: where the rule comes from.
         advice: what to do.
         score: how bad, 0 to 1 where that can be said.

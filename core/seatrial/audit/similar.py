@@ -53,11 +53,16 @@ def exact(one: Look, two: Look) -> list[tuple[int, int]]:
     ]
 
 
-def near(one: Look, two: Look) -> list[Pair]:
+def near(one: Look, two: Look, places: Sequence[int] | None = None) -> list[Pair]:
     """Near duplicates between two sets, or within one (then ``first`` < ``second``).
 
     Each pair is proven by itself: its agreement lies far above chance, or far above what unrelated
     samples of these two sets have in common. Exact duplicates are among them, with the score 1.
+
+    Args:
+        one: a set.
+        two: another, the same, or a part of it.
+        places: where the pictures of the part ``two`` stand in ``one``.
     """
     if one.pictures != two.pictures or one.small is None or two.small is None:
         return []
@@ -67,23 +72,23 @@ def near(one: Look, two: Look) -> list[Pair]:
         return []
     if not one.pictures:
         return list(_near_arrays(one, two))
-    return _near_pictures(one, two)
+    return _near_pictures(one, two, places)
 
 
-def _near_pictures(one: Look, two: Look) -> list[Pair]:
+def _near_pictures(one: Look, two: Look, places: Sequence[int] | None) -> list[Pair]:
     """Candidates, proven in batches of one kind: each pair in its best reading, surest first."""
     found: dict[tuple[int, int], Pair] = {}
     fine = Fine(one.small), Fine(two.small)
     by_kind: dict[tuple[float, bool], list[Guess]] = {}
-    for guess in candidates(one, two):
+    for guess in candidates(one, two, places):
         by_kind.setdefault((guess.part[2], guess.swapped), []).append(guess)
     for guesses in by_kind.values():
         usual = beyond_usual(*fine, guesses)
         for start in range(0, len(guesses), BATCH):
             batch = guesses[start : start + BATCH]
             for guess, (score, size, sure) in zip(batch, proven(*fine, batch), strict=True):
-                key = (min(guess.first, guess.second), max(guess.first, guess.second))
-                key = key if one is two else (guess.first, guess.second)
+                key = (guess.first, guess.second)
+                key = (min(key), max(key)) if one is two else key
                 if not score or (key in found and found[key].score >= score):
                     continue
                 # What all pictures of the sets have in common proves nothing, however high.

@@ -155,6 +155,7 @@ def _judge(trial: Trial, found: Evidence, data: dict[str, Any]) -> None:
         export=found.export_gate,
         exported=trial.admitted is not None,
         unfit=next((f.text for f in remarks.decisive(found)), ""),
+        copied=remarks.copied(found),
         varies=found.varies,
         unlisted=remarks.unlisted(found),
     )

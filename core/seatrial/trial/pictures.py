@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from seatrial import results as r
 from seatrial.audit.pictures import Pictures, PicturesRequest
+from seatrial.audit.rules import TEST_COPIES
 from seatrial.codec import encode
 from seatrial.data.contract import InputContract
 from seatrial.recovery import plan
@@ -80,7 +81,7 @@ def _samples(found: Evidence, roles: set[str]) -> dict[str, tuple[str, ...]]:
     if found.audit is not None:
         for finding in found.audit.findings:
             for one, other, kind, _ in finding.pairs[:PER_FINDING]:
-                chosen[("calibration", one)] = None
+                chosen[("test" if finding.code == TEST_COPIES else "calibration", one)] = None
                 chosen[(kind if kind in roles else "calibration", other)] = None
             for name in finding.samples[:PER_FINDING]:
                 chosen.update(dict.fromkeys((role, name) for role in sorted(roles)))

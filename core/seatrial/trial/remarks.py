@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from seatrial.audit.rules import RED, SHOWN, Finding
+from seatrial.audit.rules import RED, SHOWN, TEST_COPIES, Finding
 from seatrial.benchmark import pace
 from seatrial.ladder import records as lr
 from seatrial.report import rows
@@ -38,7 +38,7 @@ def remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
     red = _red(found)
     if red:
         what = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"
-        text = f"the audit of the calibration set has {what}: {red[0].text}"
+        text = f"the audit has {what}: {red[0].text}"
         told.append(rows.reason(f"calibration.{red[0].code}", text, level="warning"))
     told += _from_memory(trial) + _unsteady(found.judged) + _in_name(trial)
     if found.quick:
@@ -103,10 +103,17 @@ def _red(found: Evidence) -> list[Finding]:
 def decisive(found: Evidence) -> list[Finding]:
     """Red findings that keep a verdict open.
 
-    A few near copies in the test set are named, but the drop cannot rest on them.
+    A few near copies in the test set are named, but the drop cannot rest on them. Copies within
+    the test set are no matter of calibration: :func:`copied` says them.
     """
     tested = found.test.info.count if found.test is not None else 0
-    return [f for f in _red(found) if f.code != NEAR_TEST or material(f, tested)]
+    red = [f for f in _red(found) if f.code != TEST_COPIES]
+    return [f for f in red if f.code != NEAR_TEST or material(f, tested)]
+
+
+def copied(found: Evidence) -> str:
+    """What keeps a verdict open: test samples that are copies of one another."""
+    return next((f.text for f in _red(found) if f.code == TEST_COPIES), "")
 
 
 def material(finding: Finding, tested: int) -> bool:

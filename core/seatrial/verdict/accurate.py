@@ -187,6 +187,9 @@ def _caps(case: Case, tally: _Tally) -> None:
     elif run.unfit and run.int8:
         text = f"the calibration set is not fit to prove it: {run.unfit}"
         tally.say(NOT_PROVEN, "data.unfit", text, missing="a calibration set without red findings")
+    if run.copied:
+        advice = "a column group for the copies, or a test set without them"
+        tally.say(NOT_PROVEN, "data.copies", run.copied, missing=advice)
     if run.varies:
         text = "the test source is not repeatable: samples differ when it is read twice"
         advice = "a test source without augmentation, or with a fixed seed"

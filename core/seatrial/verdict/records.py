@@ -41,6 +41,7 @@ class Circumstances:
         export: the parity gate of the export that the run began with; empty: there was none.
         exported: the export gave a model, equal or not.
         unfit: the first red finding of the calibration set's audit.
+        copied: what is said of test samples that are copies of one another; empty: not too many.
         varies: the test source gives other samples when it is read again.
         unlisted: what is said of test pictures that their own table has no row for.
     """
@@ -57,6 +58,7 @@ class Circumstances:
     export: str = ""
     exported: bool = True
     unfit: str = ""
+    copied: str = ""
     varies: bool = False
     unlisted: str = ""
 

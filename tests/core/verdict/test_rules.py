@@ -198,6 +198,7 @@ def test_an_artefact_that_did_not_run_proves_nothing() -> None:
         ({"synthetic_test": True}, "data.synthetic-test"),
         ({"unfit": "54 samples are nearly the test set's"}, "data.unfit"),
         ({"overlap": 3, "unfit": "the same, told by the audit"}, "data.overlap"),
+        ({"copied": "1,993 of 2,000 test samples are copies"}, "data.copies"),
         ({"varies": True}, "data.not-repeatable"),
     ],
 )

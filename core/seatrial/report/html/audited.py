@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from seatrial.audit.rules import TEST_COPIES
 from seatrial.report import audit_view, numbers
 from seatrial.report.sheets import Data
 from seatrial.text import clean
@@ -66,8 +67,9 @@ def _source(row: Data) -> Markup:
 
 def _finding(row: Data, pictures: Pictures) -> dict[str, Any]:
     """One finding: what, which samples with their pictures, what to do, and by which rule."""
+    own = "test" if row["code"] == TEST_COPIES else "calibration"
     pairs = [
-        (_shown("calibration", one, pictures), _shown(kind, other, pictures),
+        (_shown(own, one, pictures), _shown(kind, other, pictures),
          clean(f"{kind}: {how}", 80))
         for one, other, kind, how in row["pairs"][:PICTURES]
     ]  # fmt: skip
