@@ -1,13 +1,16 @@
 """External data: one policy for every backend, enforced before any of them opens a file.
 
 Locations are relative, stay below the model's folder and pass no link; files are regular, have
-one name, and hold every byte that a tensor claims. What passes is copied beside the model.
+one name, hold every byte that a tensor claims, and have the checksum that it states. What passes
+is copied beside the model.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +22,24 @@ from .refusal import Refused, quoted
 from .tensors import stored_bytes
 
 _KEYS = {"location", "offset", "length", "checksum"}
+_SHA1 = re.compile("[0-9a-f]{40}")
 _INT64_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The bytes of one tensor in one external file; ``bytes`` is what the tensor needs."""
+    """The bytes of one tensor in one external file; ``bytes`` is what the tensor needs.
+
+    ``checksum`` is the SHA-1 of the whole file that the tensor states (onnx.proto,
+    ``external_data``), in lower case; empty: it states none.
+    """
 
     tensor: Tensor
     place: str
     location: str
     offset: int
     bytes: int
+    checksum: str = ""
 
 
 def piece(tensor: Tensor, place: str) -> tuple[Piece, tuple[str, ...]]:
@@ -52,7 +61,8 @@ def piece(tensor: Tensor, place: str) -> tuple[Piece, tuple[str, ...]]:
     if offset + length > _INT64_MAX:
         raise Refused("its external data ends beyond any file", place=place)
     unknown = tuple(sorted(set(entries) - _KEYS))
-    return Piece(tensor, place, location, offset, length), unknown
+    checksum = _checksum(entries, place)
+    return Piece(tensor, place, location, offset, length, checksum), unknown
 
 
 def safe_location(location: str, place: str) -> str:
@@ -88,6 +98,14 @@ def _number(entries: dict[str, str], key: str, default: int, place: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20) or int(text) > _INT64_MAX:
         raise Refused(f"external {key} {quoted(text, 24)} is not a size in bytes", place=place)
     return int(text)
+
+
+def _checksum(entries: dict[str, str], place: str) -> str:
+    text = entries.get("checksum", "").lower()
+    if text and not _SHA1.fullmatch(text):
+        reason = f"external checksum {quoted(text, 48)} is no SHA-1 in hexadecimal digits"
+        raise Refused(reason, place=place, advice="save the model again with its data")
+    return text
 
 
 def stage(pieces: Iterable[Piece], folder: Path, target: Path, model: os.stat_result) -> list[str]:
@@ -148,4 +166,14 @@ def _stage_one(
                 )
                 advice = "copy the external file again"
                 raise Refused(reason, place=part.place, advice=advice)
-        copy(descriptor, target)
+        sha1 = hashlib.sha1(usedforsecurity=False)
+        stated = [part for part in parts if part.checksum]
+        copy(descriptor, target, *([sha1] if stated else []))
+    for part in stated:
+        if part.checksum != sha1.hexdigest():
+            reason = (
+                f"external file {quoted(location)} has the SHA-1 {sha1.hexdigest()[:12]}, "
+                f"not {part.checksum[:12]} as the model states"
+            )
+            advice = "copy it again, or save the model anew"
+            raise Refused(reason, place=part.place, advice=advice)

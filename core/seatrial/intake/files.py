@@ -9,9 +9,18 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from . import limits
 from .refusal import Refused
+
+
+class Hasher(Protocol):
+    """What ``hashlib`` makes."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take in bytes."""
+
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -105,8 +114,13 @@ def _refuse_link(folder: int, name: str, reason: str) -> None:
         raise Refused(reason)
 
 
-def copy(descriptor: int, target: Path) -> tuple[str, int]:
+def copy(descriptor: int, target: Path, *hashers: Hasher) -> tuple[str, int]:
     """Copy a file's bytes as they are now.
+
+    Args:
+        descriptor: of the file.
+        target: the copy; must not exist.
+        hashers: are fed the bytes as well, so that they are read once.
 
     Returns:
         sha256 and size of what was written.
@@ -123,7 +137,8 @@ def copy(descriptor: int, target: Path) -> tuple[str, int]:
     try:
         with target.open("xb") as out:
             while block := os.pread(descriptor, limits.CHUNK, written):
-                digest.update(block)
+                for hasher in (digest, *hashers):
+                    hasher.update(block)
                 out.write(block)
                 written += len(block)
                 if written > size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from pathlib import Path
@@ -18,6 +19,10 @@ def external(pb, *, dims=(4,), dtype: int = 1, **entries: str) -> bytes:
     )
     tensor = pb.tensor("w", list(dims), dtype, listed + pb.integer(14, 1))
     return pb.model(pb.graph(pb.node("Add", ["x", "w"], ["y"]), pb.message(5, tensor)))
+
+
+#: Of the sixteen good bytes.
+SHA1 = hashlib.sha1(bytes(range(16)), usedforsecurity=False).hexdigest()
 
 
 @pytest.fixture
@@ -108,6 +113,26 @@ def test_a_bad_location_in_a_training_graph_counts(pb, folder, refuse) -> None:
     assert "t: its external file is outside" in refuse(data)
 
 
+def test_a_checksum_that_is_another_files(pb, folder: Path, refuse) -> None:
+    other = hashlib.sha1(b"w", usedforsecurity=False).hexdigest()
+    line = refuse(external(pb, location="w.bin", checksum=other))
+    for word in (": w: ", "'w.bin'", SHA1[:12], other[:12], "copy it again"):
+        assert word in line
+    assert "'x' is no SHA-1" in refuse(external(pb, location="w.bin", checksum="x"))
+
+
+def test_a_checksum_is_of_the_whole_file_which_is_read_once(
+    pb, folder: Path, take, monkeypatch
+) -> None:
+    (folder / "w.bin").write_bytes(bytes(range(40)))
+    whole = hashlib.sha1(bytes(range(40)), usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(limits, "CHUNK", 7)
+    real, read = os.pread, []
+    monkeypatch.setattr(os, "pread", lambda *a: read.append(a[2]) or real(*a))
+    take(external(pb, location="w.bin", offset="4", length="16", checksum=whole))
+    assert read.count(14) == 2, "once of the model, once of its data"
+
+
 def test_too_many_files(pb, folder, refuse, monkeypatch) -> None:
     monkeypatch.setattr(limits, "MAX_EXTERNAL_FILES", 0)
     assert "names 1 external files" in refuse(external(pb, location="w.bin"))
@@ -117,7 +142,7 @@ def test_too_many_files(pb, folder, refuse, monkeypatch) -> None:
 
 
 def test_the_snapshot_holds_what_was_screened(pb, folder: Path, take, workspace) -> None:
-    data = external(pb, location="./w.bin", offset="0", length="16", checksum="x")
+    data = external(pb, location="./w.bin", offset="0", length="16", checksum=SHA1.upper())
     admitted = take(data)
     entry = workspace.path(admitted.ref)
     assert entry.read_bytes() == data
