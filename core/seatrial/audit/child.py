@@ -96,6 +96,7 @@ class _Audit:
         with self._check("copies within the test set", self.test, "no test set"):
             if self.test is not None and sets.test is not None:
                 self.findings += copies_.copies(sets.test, self.test)
+                self.findings += copies_.stuck(self.test)
         with self._check("reading twice", self.request.again, "the source is read once"):
             request = self.request
             again, repeated = self._open(request.again), self._open(request.repeated)

@@ -12,8 +12,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from seatrial.audit import similar
-from seatrial.audit.look import Look, elements, picture_of
-from seatrial.audit.rules import RED, TEST_COPIES, Finding, finding
+from seatrial.audit.look import REOPEN, Look, elements, picture_of
+from seatrial.audit.rules import RED, STUCK, TEST_COPIES, YELLOW, Finding, finding, named
 from seatrial.audit.similar import CLOSE, Pair
 from seatrial.samples import Samples
 
@@ -57,6 +57,39 @@ def copies(own: Look, store: Samples) -> list[Finding]:
     shown = [(own.ids[p.first], own.ids[p.second], own.role, p.how) for p in pairs]
     ids = [own.ids[i] for i in touched]
     return [finding(TEST_COPIES, RED, text, samples=ids, pairs=shown, advice=advice, score=share)]
+
+
+def stuck(store: Samples) -> list[Finding]:
+    """The finding that an input holds the same values in every test sample, one for all such.
+
+    Inputs that the core makes (declared constants, states) are meant to; of a model's only input,
+    equal samples are told as copies.
+    """
+    if store.count < 2 or not _more_inputs(store):
+        return []
+    names = [n for n in _names(store) if _never_changes(store, n)]
+    if not names:
+        return []
+    are = "input {} holds" if len(names) == 1 else "inputs {} hold"
+    text = (
+        f"{are.format(named([repr(n) for n in names]))} the same values in all {store.count:,} "
+        "test samples: what the model makes of it is untested"
+    )
+    advice = 'give test samples in which it varies, or declare it constant (mode = "constant")'
+    return [finding(STUCK, YELLOW, text, tensors=names, advice=advice)]
+
+
+def _never_changes(store: Samples, name: str) -> bool:
+    """It ends with the first sample that differs."""
+    import numpy as np
+
+    first = np.array(store.one(name, 0))
+    for i in range(1, store.count):
+        if not np.array_equal(first, store.one(name, i)):
+            return False
+        if i % REOPEN == 0:
+            store.forget()
+    return True
 
 
 def _pairs(own: Look, store: Samples, asked: Sequence[int]) -> list[Pair]:

@@ -16,6 +16,9 @@ SHOWN = 20
 #: The finding that test samples are copies of test samples; both of its pairs are in the test set.
 TEST_COPIES = "copies-test"
 
+#: The finding that an input never changes in the test set.
+STUCK = "stuck-input"
+
 #: Samples that are needed, and that are advised.
 NEEDED, ADVISED = 256, 1024
 
@@ -41,6 +44,7 @@ SOURCES = {
     "overlap-test": _HELD_OUT,
     "near-test": _HELD_OUT,
     "groups-test": _HELD_OUT,
+    STUCK: _LIKE_TEST,
     TEST_COPIES: "intervals take samples, or their groups, as independent",
     "overlap-train": "calibration data come from production, not from training",
     "near-train": "calibration data come from production, not from training",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from seatrial.audit.rules import RED, SHOWN, TEST_COPIES, Finding
+from seatrial.audit.rules import RED, SHOWN, STUCK, TEST_COPIES, Finding
 from seatrial.benchmark import pace
 from seatrial.ladder import records as lr
 from seatrial.report import rows
@@ -40,6 +40,9 @@ def remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         what = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"
         text = f"the audit has {what}: {red[0].text}"
         told.append(rows.reason(f"calibration.{red[0].code}", text, level="warning"))
+    for stuck in found.audit.findings if found.audit else ():
+        if stuck.code == STUCK:
+            told.append(rows.reason(f"calibration.{STUCK}", stuck.text, level="warning"))
     told += _from_memory(trial) + _unsteady(found.judged) + _in_name(trial)
     if found.quick:
         text = "quick run: fewer samples, fewer candidates, shorter rounds"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from audit_sets import fed, real, scenes
 
-from seatrial.audit.copies import ASKED, copies
+from seatrial.audit.copies import ASKED, copies, stuck
 from seatrial.audit.look import Look, look
 
 
@@ -99,6 +99,20 @@ def test_rows_of_a_table_are_not_accused_and_copies_of_long_ones_are(tmp_path):
     near = np.repeat(long, 4, axis=0) + draw.normal(0, 0.02, (240, 400))
     [told] = found(tmp_path, x=np.float32(near))
     assert told.count == 240
+
+
+def test_a_second_input_that_never_changes_is_named():
+    draw = np.random.default_rng(8)
+    x = draw.normal(size=(50, 3, 8, 8)).astype(np.float32)
+    same, other = np.full((50, 4), 0.5, np.float32), np.full((50, 4), 0.5, np.float32)
+    other[49, 3] = 0.6
+    assert stuck(_Held(x=x, meta=other)) == []
+    assert stuck(_Held(x=np.repeat(x[:1], 50, axis=0))) == []
+    [told] = stuck(_Held(x=x, meta=same))
+    assert (told.level, told.tensors) == ("warning", ("meta",)) and "'meta'" in told.text
+    declared = _Held(x=x, meta=same)
+    declared.made = frozenset({"meta"})
+    assert stuck(declared) == []
 
 
 @pytest.mark.realdata
