@@ -26,6 +26,8 @@ MOST = 1.1
 #: A column of samples that are no pictures tells them apart if it takes more values than this;
 #: so many such columns, of so many dimensions, must agree before that is no chance.
 VALUES, COLUMNS = 8, 8
+#: By what share of their largest element further inputs of a copy may differ.
+EQUAL = 0.01
 #: Samples by which the dimensions are counted.
 COUNTED = 1024
 
@@ -108,10 +110,13 @@ def _pairs(own: Look, store: Samples, asked: Sequence[int]) -> list[Pair]:
         small=own.small[list(asked)],
     )
     found = similar.near(own, part, places=asked)
-    moved = [dataclasses.replace(p, second=asked[p.second]) for p in found]
+    moved: dict[tuple[int, int], Pair] = {}  # each once: both of a pair may have been asked about
+    for p in found:
+        i, j = sorted((p.first, asked[p.second]))
+        moved.setdefault((i, j), dataclasses.replace(p, first=i, second=j))
     first = {digest: i for i, digest in reversed(list(enumerate(own.hashes)))}
     again = [(first[own.hashes[i]], i) for i in asked if first[own.hashes[i]] != i]
-    return [*moved, *(Pair(i, j, 1.0, "equal") for i, j in again)]
+    return [*moved.values(), *(Pair(i, j, 1.0, "equal") for i, j in again)]
 
 
 def _arrays(own: Look, store: Samples, asked: Sequence[int]) -> Iterable[Pair]:
@@ -176,7 +181,9 @@ def _others_too(store: Samples, pair: Pair) -> bool:
             return False
         if a.dtype.kind not in "fiub" or picture_of({name: a}) is not None:
             continue
+        # Whole numbers name things: 1,000 and 1,001 are not near one another.
+        within = EQUAL if a.dtype.kind == "f" else 0.0
         x, y = a.astype(np.float64), b.astype(np.float64)
-        if np.abs(x - y).max(initial=0.0) > CLOSE * max(float(np.abs(x).max(initial=0.0)), 1e-12):
+        if np.abs(x - y).max(initial=0.0) > within * float(np.abs(x).max(initial=0.0)):
             return False
     return True

@@ -35,11 +35,8 @@ def remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
     for doubt in found.judged.doubts if found.judged is not None else ():
         if doubt.gate == NOTE:
             told.append(rows.reason(doubt.code, doubt.text, level="warning"))
-    red = _red(found)
-    if red:
-        what = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"
-        text = f"the audit has {what}: {red[0].text}"
-        told.append(rows.reason(f"calibration.{red[0].code}", text, level="warning"))
+    tested = found.test.info.count if found.test is not None else 0
+    told += red_rows(_red(found), tested)
     for stuck in found.audit.findings if found.audit else ():
         if stuck.code == STUCK:
             told.append(rows.reason(f"calibration.{STUCK}", stuck.text, level="warning"))
@@ -51,6 +48,26 @@ def remarks(trial: Trial, found: Evidence) -> list[rows.Row]:
         text = "the ranges are the model's own; nobody showed the calibration data"
         told.append(rows.reason("calibration.none", text, level="info"))
     return told
+
+
+def red_rows(red: list[Finding], tested: int) -> list[rows.Row]:
+    """How many red findings there are, and the first that keeps the verdict open, if any does.
+
+    Args:
+        red: red findings.
+        tested: test samples.
+    """
+    if not red:
+        return []
+    first = next((f for f in red if f.code != NEAR_TEST or material(f, tested)), None)
+    what = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"
+    text = f"the audit has {what}: {(first or red[0]).text}"
+    if first is None:
+        text += (
+            f"; they touch {touched(red[0]) / tested:.2%} of the test set, and below "
+            f"{MATERIAL:.0%} that is a warning only"
+        )
+    return [rows.reason(f"calibration.{(first or red[0]).code}", text, level="warning")]
 
 
 def _unsteady(judged: lr.JudgeResult | None) -> list[rows.Row]:
@@ -121,10 +138,14 @@ def copied(found: Evidence) -> str:
 
 def material(finding: Finding, tested: int) -> bool:
     """Whether near duplicates touch a share of the test set on which a drop could rest."""
-    partners = {pair[1] for pair in finding.pairs}
     # Lists of pairs are cut: a full one may stand for any number.
     cut = len(finding.pairs) >= SHOWN
-    return cut or max(finding.count, len(partners)) >= MATERIAL * tested
+    return cut or touched(finding) >= MATERIAL * tested
+
+
+def touched(finding: Finding) -> int:
+    """Test samples that have a near duplicate; at least so many, where the list of pairs is cut."""
+    return max(finding.count, len({pair[1] for pair in finding.pairs}))
 
 
 def unlisted(found: Evidence) -> str:

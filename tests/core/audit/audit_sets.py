@@ -87,8 +87,7 @@ def review(tmp_path):
         return job.add(root)
 
     def run(calibration, test=None, *, name="x", model=None, train=None, again=None, repeated=None,
-            groups=None, metas=(None, None), labels=None, ids=(None, None), test_groups=None,
-            **more):  # fmt: skip
+            groups=None, metas=(None, None), labels=None, ids=(None, None), **more):  # fmt: skip
         refs = {
             "calibration": store(
                 "calibration", calibration, name,
@@ -96,7 +95,7 @@ def review(tmp_path):
             )
         }  # fmt: skip
         if test is not None:
-            refs["test"] = store("test", test, name, groups=test_groups, metas=metas[1], ids=ids[1])
+            refs["test"] = store("test", test, name, metas=metas[1], ids=ids[1])
         if train is not None:
             refs["train"] = store("train", train, name)
         for role, array in (("again", again), ("repeated", repeated)):

@@ -15,7 +15,7 @@ from seatrial.benchmark.stats import Quantile
 from seatrial.report import speed_rows, target_rows
 from seatrial.results import TensorIO
 from seatrial.trial import context, execution, layouts, optimised, pace, shapes
-from seatrial.trial.remarks import NEAR_TEST, material
+from seatrial.trial.remarks import NEAR_TEST, material, red_rows
 
 channels = st.sampled_from(layouts.CHANNELS)
 sides = st.one_of(st.integers(5, 4096), st.sampled_from(("h", "w", "?")))
@@ -291,3 +291,16 @@ def test_a_few_near_copies_keep_no_verdict_open(count, pairs, tested, decides):
     named = tuple((f"c{i}", f"t{i}", "test", "alike") for i in range(pairs))
     finding = Finding(code=NEAR_TEST, level=RED, text="near", count=count, pairs=named)
     assert material(finding, tested) is decides
+
+
+def test_the_first_page_says_the_share_of_near_copies_that_decide_nothing():
+    pairs = tuple((f"c{i}", f"t{i}", "test", "alike") for i in range(4))
+    near = Finding(code=NEAR_TEST, level=RED, text="4 are near", count=4, pairs=pairs)
+    [row] = red_rows([near], 1000)
+    assert row["text"].endswith("touch 0.40% of the test set, and below 1% that is a warning only")
+    [row] = red_rows([near], 100)
+    assert row["text"] == "the audit has 1 red finding: 4 are near"
+    [row] = red_rows([near, Finding(code="scale", level=RED, text="of 0 to 1")], 1000)
+    assert (row["code"], row["level"]) == ("calibration.scale", "warning")
+    assert row["text"] == "the audit has 2 red findings: of 0 to 1"
+    assert red_rows([], 10) == []
