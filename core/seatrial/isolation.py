@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
-import signal
-import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
@@ -26,6 +24,7 @@ from .jobs.outcome import Environment, Limits, Outcome
 from .jobs.prepare import Call
 from .jobs.remote import Progress
 from .jobs.sessions import SessionHandle
+from .jobs.signals import Handlers, Terminated
 from .jobs.together import together
 from .registry import Plugin
 from .results import Artifact, Availability, LoadRequest, Ref
@@ -50,10 +49,6 @@ _DESCRIBE_LIMITS = Limits(timeout_s=60.0)
 Remember = bool | Callable[[Any], bool]
 _open: weakref.WeakSet[Runner] = weakref.WeakSet()
 T = TypeVar("T")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM reached this process while a runner was open; handled like Ctrl-C."""
 
 
 class Runner:
@@ -85,13 +80,11 @@ class Runner:
         self._desk = Desk(workspace, progress or _silent, in_process=in_process, memory=memory)
         self._versions: dict[tuple[str, str, str], Mapping[str, str]] = {}
         self._described: dict[tuple[str, str, str], Outcome[Described]] = {}
-        self._old_handler: Any = None
+        self._handlers = Handlers()
         _open.add(self)
 
     def __enter__(self) -> Runner:
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            self._old_handler = signal.signal(signal.SIGTERM, _terminate)
+        self._handlers.set()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,9 +93,7 @@ class Runner:
     def close(self) -> None:
         """Kill every child and everything they started."""
         self._desk.close()
-        if self._old_handler is not None:
-            signal.signal(signal.SIGTERM, self._old_handler)
-            self._old_handler = None
+        self._handlers.reset()
 
     def hook(
         self,
@@ -398,10 +389,6 @@ class Runner:
 
 def _silent(stage: str, text: str, fraction: float | None) -> None:
     """No progress is shown."""
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated(signal.Signals(number).name)
 
 
 @atexit.register

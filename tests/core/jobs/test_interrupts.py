@@ -80,6 +80,43 @@ def test_a_signal_ends_everything_within_two_seconds(number, what, start, token,
     assert survivors(token) == []
 
 
+FINALISER = """
+import os, signal, sys, time
+from pathlib import Path
+from seatrial.isolation import Runner
+from seatrial.workspace import Workspace
+
+class Handle:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[2]))
+        for _ in range(1000):
+            pass
+
+try:
+    with Runner(Workspace(Path(sys.argv[1]) / ".seatrial")):
+        handle = Handle()
+        del handle
+        print("on", flush=True)
+        time.sleep(5)
+except KeyboardInterrupt as stop:
+    print("interrupted", type(stop).__name__, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_in_a_finaliser_is_not_lost(number, tmp_path):
+    """What is raised there is printed and forgotten, and the run would go on."""
+    done = subprocess.run(
+        [sys.executable, "-c", FINALISER, str(tmp_path), str(int(number))],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    name = "KeyboardInterrupt" if number == signal.SIGINT else "Terminated"
+    assert done.stdout == f"on\ninterrupted {name}\n" and done.stderr == ""
+
+
 def test_a_second_signal_changes_nothing(start, token, survivors):
     process = start("stubborn", 2)
     process.send_signal(signal.SIGINT)

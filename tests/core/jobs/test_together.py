@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import signal
 import threading
@@ -61,11 +62,12 @@ def test_an_error_is_raised_once_all_have_ended():
 
 def test_an_interruption_ends_what_is_waited_for_and_begins_nothing_more():
     halted = threading.Event()
-    begun = []
+    begun, number = [], itertools.count(1)
 
     def wait():
-        begun.append(True)
-        if len(begun) == 2:
+        mine = next(number)  # not the length of the list: both may have grown it by then
+        begun.append(mine)
+        if mine == 2:
             os.kill(os.getpid(), signal.SIGINT)
         assert halted.wait(10)
 
